@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pydantic import Field
+
+from orchestratex.domain.base import (
+    Count,
+    Document,
+    Millis,
+    ModelName,
+    Percent,
+    Record,
+    Score,
+    Share,
+    Specialty,
+    Usd,
+    UtcDate,
+)
+
+
+class RateLimits(Record):
+    """What the provider allows, for all workers together."""
+
+    requests_per_minute: int = Field(ge=1)
+    tokens_per_minute: int = Field(ge=1)
+
+
+class PerformanceMetrics(Record):
+    """What the model has shown so far. A mean over nothing is None, a count is 0."""
+
+    average_response_time: Millis | None = None
+    success_rate: Share | None = None
+    average_quality_rating: Score | None = None
+    total_requests: Count = 0
+    total_tokens_processed: Count = 0
+    uptime_percentage: Percent | None = None
+
+
+class Profile(Document):
+    """What we know about a model."""
+
+    model_name: ModelName
+    provider: str = Field(min_length=1)
+    model_version: str = Field(min_length=1)
+    specialties: list[Specialty]
+    supported_languages: list[str]
+    max_context_length: int = Field(ge=1)  # tokens
+    strengths: str
+    weaknesses: str
+    best_use_cases: list[str]
+    api_endpoint: str
+    api_key_required: bool = True
+    cost_per_input_token: Usd
+    cost_per_output_token: Usd
+    rate_limits: RateLimits
+    is_active: bool = True
+    is_available: bool = True
+    last_health_check: UtcDate | None = None
+    performance_metrics: PerformanceMetrics = PerformanceMetrics()
+    created_at: UtcDate
+    updated_at: UtcDate
+
+    dialect: str = "openai"  # the wire format its provider speaks
+    max_output_tokens: int = Field(default=4096, ge=1)  # per call
+    prices_as_of: str | None = None  # the day on which its prices were looked up, YYYY-MM-DD
+    probes: Count = 0
+    probes_passed: Count = 0

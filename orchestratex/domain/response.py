@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pydantic import Field
+
+from orchestratex.domain.base import (
+    MAX_ITERATIONS,
+    CostSource,
+    Count,
+    FinishReason,
+    Id,
+    Leased,
+    Millis,
+    ModelName,
+    Nanos,
+    Purpose,
+    Record,
+    ResponseStatus,
+    ResponseType,
+    Role,
+    Score,
+    Usd,
+    UtcDate,
+)
+
+
+class Usage(Record):
+    """Tokens of one call. Cached tokens are part of the input, reasoning tokens part of the output."""
+
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    total_tokens: Count = 0
+    cached_tokens: Count = 0
+    reasoning_tokens: Count = 0
+
+
+class Completion(Record):
+    """A provider's raw answer, saved before anything else happens to it."""
+
+    text: str
+    finish_reason: FinishReason = FinishReason.STOP
+    usage: Usage | None = None  # None: the provider did not say
+    cost_usd: Usd | None = None  # what the provider itself charged, where it says so
+    latency_ms: Millis = 0
+    request_id: str | None = None
+    model_version: str | None = None
+
+
+class AttemptCost(Record):
+    """What one attempt of a call cost."""
+
+    nanos: Nanos
+    source: CostSource
+    sent: bool = True  # whether the request left: an attempt that did not costs nothing
+
+
+class Response(Leased):
+    """One paid call: its ledger entry and what came of it."""
+
+    thread_id: Id
+    session_id: Id
+    iteration_number: int = Field(ge=1, le=MAX_ITERATIONS)
+
+    model_name: ModelName
+    role: Role
+    response_type: ResponseType
+    response_text: str | None = None  # until completed
+
+    prompt_sent: str | None = None  # until sent
+    context_provided: str = ""
+    parent_response_id: Id | None = None
+    criticism_addressed: list[Id] = []
+
+    response_time: Millis | None = None
+    tokens_used: Usage | None = None  # until charged
+    cost: Usd | None = None  # sum of the attempts; None until one was sent
+
+    confidence_score: Score | None = None
+    self_assessment: str | None = None
+    is_selected_best: bool = False
+    selection_score: Score | None = None
+
+    status: ResponseStatus = ResponseStatus.PENDING
+    error_message: str | None = None
+
+    timestamp: UtcDate
+    processing_duration: Millis | None = None
+
+    # the ledger
+    purpose: Purpose
+    ordinal: Count = 0
+    sent_at: UtcDate | None = None  # set just before the request leaves
+    completion: Completion | None = None  # saved raw, before parsing
+    reserved_nanos: Nanos = 0  # worst case of the attempt under way
+    worst_case: Usd | None = None  # US dollars, the highest reservation of its attempts
+    cost_nanos: Nanos = 0
+    cost_source: CostSource | None = None  # the least certain of its attempts
+    attempt_costs: dict[str, AttemptCost] = {}  # by attempt number
+
+    @property
+    def key(self) -> tuple[str, int, str, str, str, int]:
+        """The unique key of a paid call; the attempt is outside it."""
+        return (
+            str(self.thread_id),
+            self.iteration_number,
+            self.role.value,
+            self.model_name,
+            self.purpose.value,
+            self.ordinal,
+        )
+
+    @property
+    def money_key(self) -> str:
+        """The name of the present attempt in its session's account."""
+        return f"{self.id}_{self.attempt}"

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pydantic import Field
+
+from orchestratex.domain.base import (
+    MAX_ITERATIONS,
+    MAX_PROMPT_CHARS,
+    Complexity,
+    Count,
+    Domain,
+    Id,
+    Leased,
+    Millis,
+    ModelName,
+    Nanos,
+    Record,
+    Score,
+    Step,
+    StopReason,
+    Strategy,
+    ThreadStatus,
+    Usd,
+    UtcDate,
+)
+
+
+class ThreadOptions(Record):
+    """What holds for this thread: the caller's options over the session's settings, resolved at submission."""
+
+    max_iterations: int = Field(default=3, ge=1, le=MAX_ITERATIONS)
+    quality_threshold: Score | None = None
+    preferred_models: list[ModelName] = []
+    excluded_models: list[ModelName] = []
+    selection_strategy: Strategy = Strategy.HYBRID
+    evaluators: list[ModelName] | None = None
+
+
+class IterationScore(Record):
+    """What the panel thought of one iteration's response."""
+
+    iteration: int = Field(ge=1, le=MAX_ITERATIONS)
+    response_id: Id
+    model_name: ModelName
+    score: Score | None  # None: no evaluation arrived
+    standard_error: float | None = Field(default=None, ge=0)  # of the mean over evaluators; None with one evaluator
+    evaluators: Count = 0
+    severe: Count = 0  # severe criticisms in it
+    improved: bool = False  # better than the best before it by more than the evaluators' noise
+
+
+class Thread(Leased):
+    """One prompt's life."""
+
+    session_id: Id
+    original_prompt: str = Field(min_length=1, max_length=MAX_PROMPT_CHARS)
+    processed_prompt: str | None = None  # until analysed
+    domain: Domain | None = None  # until analysed
+    complexity_level: Complexity | None = None  # until analysed
+    estimated_difficulty: Score | None = None  # until analysed
+    language: str | None = None  # ISO 639-1, until analysed; "und" when no language is recognised
+    context: str | None = None
+
+    current_iteration: int = Field(default=1, ge=1, le=MAX_ITERATIONS)
+    max_iterations_reached: bool = False
+    best_model_id: ModelName | None = None
+    best_response_id: Id | None = None
+
+    thread_status: ThreadStatus = ThreadStatus.INITIALIZING
+    failure_reason: str | None = None
+
+    final_response: str | None = None
+    final_quality_score: Score | None = None
+    user_accepted: bool | None = None
+
+    total_models_involved: Count = 0
+    total_tokens_used: Count = 0
+    total_cost: Usd = 0.0
+    total_time_spent: Millis = 0
+
+    created_at: UtcDate
+    updated_at: UtcDate
+    completed_at: UtcDate | None = None
+
+    # the state machine
+    due_step: Step | None = Step.ANALYSE  # None: terminal
+    moves: Count = 0  # raised by every move; part of every compare-and-set
+    stop_reason: StopReason | None = None
+    options: ThreadOptions = ThreadOptions()
+    total_cost_nanos: Nanos = 0
+    scores: list[IterationScore] = []
+    failed_models: list[ModelName] = []  # could not answer in this thread: not selected again
+    panel_deadline: UtcDate | None = None  # after it a panel is weighed with what has come
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more will happen to the thread."""
+        return self.thread_status in {ThreadStatus.COMPLETED, ThreadStatus.FAILED}

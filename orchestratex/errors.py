@@ -1,0 +1,139 @@
+"""Every error that we raise, as one tree. Each says what was wrong, where, and what to do.
+
+    OrchestratexError
+    ├── InputError                  bad input: nothing was written
+    │   └── NotFoundError
+    ├── UnavailableError            a service that we need does not answer
+    │   ├── StoreUnavailableError
+    │   └── BrokerUnavailableError
+    ├── LocalStackError             the embedded servers cannot run
+    ├── LeaseLostError              another worker holds the work now
+    ├── BudgetError                 the next call could break the cost limit
+    └── ProviderError               a model's call failed
+        ├── ProviderRateLimitedError
+        ├── ProviderOverloadedError
+        ├── ProviderTimeoutError
+        ├── ProviderConnectionError
+        ├── ProviderDisconnectedError
+        ├── ProviderAuthenticationError
+        ├── ProviderNotFoundError
+        ├── ContextTooLongError
+        ├── ContentRefusedError
+        └── MalformedCompletionError
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OrchestratexError(Exception):
+    """The root."""
+
+
+class InputError(OrchestratexError):
+    """Raised when a caller's input breaks a limit. `field` names it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class NotFoundError(InputError):
+    """Raised when an id names nothing."""
+
+
+class UnavailableError(OrchestratexError):
+    """Raised when a service does not answer; the message names it and its address."""
+
+
+class StoreUnavailableError(UnavailableError):
+    """Raised when MongoDB does not answer."""
+
+
+class BrokerUnavailableError(UnavailableError):
+    """Raised when Redis does not answer."""
+
+
+class LocalStackError(OrchestratexError):
+    """Raised when the embedded servers cannot start; the message says what to install or who is in the way."""
+
+
+class LeaseLostError(OrchestratexError):
+    """Raised when a write comes too late: the lease expired and another worker may hold the work."""
+
+
+class BudgetError(OrchestratexError):
+    """Raised when a call's worst case does not fit into what the budget leaves."""
+
+
+class ProviderError(OrchestratexError):
+    """Raised when a model's call failed.
+
+    `is_retryable` says whether sending again can help, `retry_after_s` after how long (None: the caller's back-off),
+    `may_be_charged` whether the provider may have billed the call although it failed.
+    """
+
+    is_retryable: ClassVar[bool] = False
+    may_be_charged: ClassVar[bool] = False
+
+    def __init__(self, model: str, problem: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{model}: {problem}")
+        self.model = model
+        self.retry_after_s = retry_after_s
+
+
+class ProviderRateLimitedError(ProviderError):
+    """Raised on 429: too many requests or tokens."""
+
+    is_retryable = True
+
+
+class ProviderOverloadedError(ProviderError):
+    """Raised on 5xx: the provider's own trouble."""
+
+    is_retryable = True
+
+
+class ProviderTimeoutError(ProviderError):
+    """Raised when no complete answer came in time; the provider may have worked all the same."""
+
+    is_retryable = True
+    may_be_charged = True
+
+
+class ProviderConnectionError(ProviderError):
+    """Raised when the connection could not be made: nothing was sent."""
+
+    is_retryable = True
+
+
+class ProviderDisconnectedError(ProviderError):
+    """Raised when the connection broke after the request was sent; the provider may have worked all the same."""
+
+    is_retryable = True
+    may_be_charged = True
+
+
+class ProviderAuthenticationError(ProviderError):
+    """Raised on 401 and 403: the key is missing, wrong or not allowed."""
+
+
+class ProviderNotFoundError(ProviderError):
+    """Raised on 404: the endpoint or the model's version does not exist."""
+
+
+class ContextTooLongError(ProviderError):
+    """Raised when the prompt does not fit into the model's context."""
+
+
+class ContentRefusedError(ProviderError):
+    """Raised when the provider refuses the content."""
+
+
+class MalformedCompletionError(ProviderError):
+    """Raised when what came back is not a completion in the provider's dialect."""
+
+    is_retryable = True
+    may_be_charged = True

@@ -1,0 +1,88 @@
+"""The validated environment: every variable starts with ORCHESTRATEX_, except the providers' own key names."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Defaults are for one machine; each has the reason for its value beside it."""
+
+    model_config = SettingsConfigDict(env_prefix="ORCHESTRATEX_", env_file=None, extra="ignore", populate_by_name=True)
+
+    # services; unset: the local stack of this machine
+    mongodb_uri: str | None = None
+    mongodb_database: str = "orchestratex"
+    redis_url: str | None = None
+    home: str | None = None  # data of the local stack; None: the user's data directory
+
+    # the HTTP door: loopback only, until keys exist
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8000, ge=0, le=65535)
+
+    # models: one address and key for all of them (a gateway, the sandbox); None: each profile's own endpoint
+    models_base_url: str | None = None
+    models_api_key: SecretStr | None = None
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENAI_API_KEY"))
+    anthropic_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("ANTHROPIC_API_KEY"))
+    xai_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("XAI_API_KEY"))
+    alibaba_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DASHSCOPE_API_KEY"))
+    meta_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("LLAMA_API_KEY"))
+    mistral_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("MISTRAL_API_KEY"))
+    google_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("GEMINI_API_KEY"))
+
+    # calls
+    connect_timeout_s: Seconds = 5  # a provider that does not answer a handshake in this time is down
+    call_timeout_s: Seconds = 120  # reading: long answers of slow models take about a minute
+    call_attempts: int = Field(default=4, ge=1, le=20)  # sends per call before its model is given up
+    backoff_s: Seconds = 1  # first wait after a provider's error; doubles, with full jitter
+    backoff_max_s: Seconds = 30
+    max_response_bytes: int = Field(default=8_000_000, ge=1000)  # more than this is not an answer
+    answer_max_tokens: int = Field(default=2048, ge=16)  # an answer or a revision
+    evaluation_max_tokens: int = Field(default=1024, ge=16)
+
+    # leases; together they mend a crash within 30 s, and a MongoDB election of about 12 s costs no lease
+    lease_s: Seconds = 20
+    heartbeat_s: Seconds = 5
+    reconcile_s: Seconds = 5
+    resend_s: Seconds = 10  # due work that nobody claimed is sent again after this
+    crash_cap: int = Field(default=4, ge=1)  # a step that killed its worker this often is quarantined
+    panel_deadline_s: Seconds = 180  # stragglers of a panel are left behind: one slow call and its retry
+    thread_deadline_s: Seconds = 3600  # nobody waits longer for an answer
+
+    # sessions and measuring
+    session_idle_s: Seconds = 1800  # a session without a running thread for this long has ended
+    measure_s: Seconds = 60
+    probe_s: Seconds = 60
+
+    # workers
+    worker_concurrency: int = Field(default=64, ge=1)  # calls in flight in one worker process (threads)
+    control_concurrency: int = Field(default=2, ge=1)  # processes: they compute, they do not wait
+    broker_prefix: str = "ox:"  # of our keys in Redis
+
+    log_level: str = "INFO"
+
+    def provider_keys(self) -> dict[str, SecretStr]:
+        """The keys that are set, by provider."""
+        keys = {
+            "openai": self.openai_api_key,
+            "anthropic": self.anthropic_api_key,
+            "xai": self.xai_api_key,
+            "alibaba": self.alibaba_api_key,
+            "meta": self.meta_api_key,
+            "mistral": self.mistral_api_key,
+            "google": self.google_api_key,
+        }
+        return {provider: key for provider, key in keys.items() if key and key.get_secret_value()}
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """Read the environment once a process. Raises pydantic's ValidationError naming the variable."""
+    return Settings()
