@@ -1,25 +1,26 @@
 """Every error that we raise, as one tree. Each says what was wrong, where, and what to do.
 
-    OrchestratexError
-    ├── InputError                  bad input: nothing was written
-    │   └── NotFoundError
-    ├── UnavailableError            a service that we need does not answer
-    │   ├── StoreUnavailableError
-    │   └── BrokerUnavailableError
-    ├── LocalStackError             the embedded servers cannot run
-    ├── LeaseLostError              another worker holds the work now
-    ├── BudgetError                 the next call could break the cost limit
-    └── ProviderError               a model's call failed
-        ├── ProviderRateLimitedError
-        ├── ProviderOverloadedError
-        ├── ProviderTimeoutError
-        ├── ProviderConnectionError
-        ├── ProviderDisconnectedError
-        ├── ProviderAuthenticationError
-        ├── ProviderNotFoundError
-        ├── ContextTooLongError
-        ├── ContentRefusedError
-        └── MalformedCompletionError
+OrchestratexError
+├── InputError                  bad input: nothing was written
+│   └── NotFoundError
+├── UnavailableError            a service that we need does not answer
+│   ├── StoreUnavailableError
+│   └── BrokerUnavailableError
+├── LocalStackError             the embedded servers cannot run
+├── LeaseLostError              another worker holds the work now
+├── BudgetError                 the next call could break the cost limit
+└── ProviderError               a model's call failed
+    ├── ProviderRateLimitedError
+    ├── ProviderOverloadedError
+    ├── ProviderTimeoutError
+    ├── ProviderConnectionError
+    ├── ProviderDisconnectedError
+    ├── ProviderAuthenticationError
+    ├── ProviderNotFoundError
+    ├── ProviderRejectedError
+    ├── ContextTooLongError
+    ├── ContentRefusedError
+    └── MalformedCompletionError
 """
 
 from __future__ import annotations
@@ -122,6 +123,10 @@ class ProviderAuthenticationError(ProviderError):
 
 class ProviderNotFoundError(ProviderError):
     """Raised on 404: the endpoint or the model's version does not exist."""
+
+
+class ProviderRejectedError(ProviderError):
+    """Raised on any other 4xx: the provider finds the request itself wrong."""
 
 
 class ContextTooLongError(ProviderError):

@@ -188,7 +188,8 @@ class Purpose(StrEnum):
 
     ANSWER = "answer"
     EVALUATION = "evaluation"
-    RE_ASK = "re_ask"
+    RE_ASK = "re_ask"  # the same once more, because the reply could not be read
+    ASSESSMENT = "assessment"  # only the assessment that an answer came without
 
 
 class FinishReason(StrEnum):

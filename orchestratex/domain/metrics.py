@@ -1,6 +1,18 @@
 from __future__ import annotations
 
-from orchestratex.domain.base import Count, Document, Millis, ModelName, Percent, Period, Record, Score, Share, Usd, UtcDate
+from orchestratex.domain.base import (
+    Count,
+    Document,
+    Millis,
+    ModelName,
+    Percent,
+    Period,
+    Record,
+    Score,
+    Share,
+    Usd,
+    UtcDate,
+)
 
 
 class ModelUsage(Record):

@@ -6,6 +6,7 @@ from orchestratex.domain.base import (
     MAX_ITERATIONS,
     CostSource,
     Count,
+    Domain,
     FinishReason,
     Id,
     Leased,
@@ -50,7 +51,7 @@ class AttemptCost(Record):
 
     nanos: Nanos
     source: CostSource
-    sent: bool = True  # whether the request left: an attempt that did not costs nothing
+    usage: Usage = Usage()
 
 
 class Response(Leased):
@@ -84,6 +85,8 @@ class Response(Leased):
 
     timestamp: UtcDate
     processing_duration: Millis | None = None
+
+    domain: Domain | None = None  # the thread's, so that a model's record in a domain is one query
 
     # the ledger
     purpose: Purpose

@@ -1,0 +1,4 @@
+from orchestratex.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The fuse box: the only place that knows every concrete class."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from pydantic import SecretStr
+
+from orchestratex.domain.profile import Profile
+from orchestratex.errors import ProviderAuthenticationError
+from orchestratex.providers.base import Provider, Providers
+from orchestratex.providers.http import HttpClient
+from orchestratex.providers.openai import OpenAIProvider
+from orchestratex.queue import CeleryQueue, Queue, make_app
+from orchestratex.settings import Settings
+from orchestratex.steps.heart import Heart
+from orchestratex.steps.journal import Journal
+from orchestratex.steps.services import ProfileCache, Services
+from orchestratex.store.base import Store
+from orchestratex.store.mongo import MongoStore, connect
+
+_SPARE_CONNECTIONS = 8  # heartbeat, journal and reconcile beside the calls
+_NO_KEY = SecretStr("none")  # self-hosted servers want a header, not a secret
+
+
+class HttpProviders:
+    """The endpoints of all profiles: one address for all where the settings name one, else each profile's own."""
+
+    def __init__(self, settings: Settings, http: HttpClient) -> None:
+        self._settings = settings
+        self._http = http
+        self._keys = settings.provider_keys()
+        self._made: dict[tuple[str, str], Provider] = {}
+
+    def can_serve(self, profile: Profile) -> bool:
+        """See Providers."""
+        has_gateway = self._settings.models_base_url is not None
+        return has_gateway or not profile.api_key_required or profile.provider in self._keys
+
+    def of(self, profile: Profile) -> Provider:
+        """See Providers."""
+        address, key = self._endpoint(profile)
+        made = self._made.get((address, profile.provider))
+        if made is None:
+            made = OpenAIProvider(self._http, base_url=address, api_key=key)
+            self._made[address, profile.provider] = made
+        return made
+
+    def _endpoint(self, profile: Profile) -> tuple[str, SecretStr]:
+        if self._settings.models_base_url is not None:
+            return self._settings.models_base_url, self._settings.models_api_key or _NO_KEY
+        key = self._keys.get(profile.provider)
+        if key is None and profile.api_key_required:
+            raise ProviderAuthenticationError(profile.model_name, f"no key for {profile.provider} is set")
+        return profile.api_endpoint, key or _NO_KEY
+
+
+def make_store(settings: Settings) -> MongoStore:
+    """The store that the settings name."""
+    pool_size = settings.worker_concurrency + _SPARE_CONNECTIONS
+    client = connect(settings.mongodb_uri or "mongodb://127.0.0.1:27017", pool_size=pool_size)
+    return MongoStore(client, settings.mongodb_database)
+
+
+def make_queue(settings: Settings) -> CeleryQueue:
+    """The queue that the settings name."""
+    return CeleryQueue(make_app(settings))
+
+
+def make_services(settings: Settings, *, queue: CeleryQueue | None = None) -> Services:
+    """Everything real. Make it once a process, after any fork; importing does nothing."""
+    http = HttpClient(
+        pool_size=settings.worker_concurrency,
+        connect_timeout_s=settings.connect_timeout_s,
+        read_timeout_s=settings.call_timeout_s,
+        max_bytes=settings.max_response_bytes,
+    )
+    return assemble(
+        settings,
+        store=make_store(settings),
+        queue=queue or make_queue(settings),
+        providers=HttpProviders(settings, http),
+    )
+
+
+def assemble(
+    settings: Settings,
+    *,
+    store: Store,
+    queue: Queue,
+    providers: Providers,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    nonce: Callable[[], str] = lambda: secrets.token_hex(8),
+    jitter: Callable[[], float] = random.random,
+) -> Services:
+    """Put ports together to what steps receive; tests hand in the shipped fakes."""
+    heart = Heart(store, lease_s=settings.lease_s, beat_s=settings.heartbeat_s)
+    return Services(
+        store=store,
+        queue=queue,
+        providers=providers,
+        settings=settings,
+        clock=clock,
+        nonce=nonce,
+        jitter=jitter,
+        heart=heart,
+        journal=Journal(store, clock=clock, active_requests=lambda: heart.active),
+        cache=ProfileCache(store),
+    )

@@ -1,0 +1,112 @@
+"""Runs one command, and ends it when the process that asked for it is gone.
+
+    python -I -S guard.py GRACE_S COMMAND [ARGUMENT...]
+
+Standard input is a pipe whose other end only the parent holds. Its end of file is the parent's death, kill -9 included,
+on every Unix. The guard needs the standard library only, so that it starts in some 20 ms and stays small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+PARENT_FD = 0
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command and return its exit code; a command killed by a signal takes the guard with it by that signal."""
+    grace_s, command = float(arguments[0]), arguments[1:]
+    wake_fd = open_wake_pipe()
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=make_bond())
+    except OSError as exc:
+        print(f"{command[0]} cannot run: {exc}", file=sys.stderr, flush=True)
+        return 126
+    forward_signals(child)
+    code = watch(child, wake_fd, grace_s)
+    kill_group(child.pid)  # what a killed main process left behind
+    return code if code >= 0 else die_by(-code)
+
+
+def watch(child: subprocess.Popen[bytes], wake_fd: int, grace_s: float) -> int:
+    """Wait for the child's exit; on the parent's death end it: SIGTERM, after `grace_s` SIGKILL to its group."""
+    deadline: float | None = None
+    while (code := child.poll()) is None:
+        if deadline is None:
+            ready, _, _ = select.select([wake_fd, PARENT_FD], [], [])
+        else:
+            ready, _, _ = select.select([wake_fd], [], [], max(0.0, deadline - time.monotonic()))
+        if wake_fd in ready:
+            os.read(wake_fd, 4096)
+        if PARENT_FD in ready and not os.read(PARENT_FD, 4096):
+            child.terminate()
+            deadline = time.monotonic() + grace_s
+        if deadline is not None and time.monotonic() >= deadline:
+            kill_group(child.pid)
+            return child.wait()
+    return code
+
+
+def open_wake_pipe() -> int:
+    """Make every signal readable on the returned descriptor, so that one `select` sees them and the parent's pipe."""
+    wake_fd, signalled_fd = os.pipe()
+    os.set_blocking(wake_fd, False)
+    os.set_blocking(signalled_fd, False)
+    signal.set_wakeup_fd(signalled_fd, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda _signum, _frame: None)
+    return wake_fd
+
+
+def forward_signals(child: subprocess.Popen[bytes]) -> None:
+    """Hand a request to stop to the command's main process alone: Celery stops its own children in order."""
+
+    def forward(signum: int, _frame: FrameType | None) -> None:
+        child.send_signal(signum)
+
+    for signum in FORWARDED:
+        signal.signal(signum, forward)
+
+
+def make_bond() -> Callable[[], None] | None:
+    """Return what a Linux child does before exec to die with a killed guard; other systems have no such call."""
+    if sys.platform != "linux":
+        return None
+    libc, guard_pid = ctypes.CDLL(None), os.getpid()
+
+    def bond() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != guard_pid:
+            os._exit(1)
+
+    return bond
+
+
+def kill_group(group: int) -> None:
+    """Kill what is left of the process group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM when only zombies are left
+        os.killpg(group, signal.SIGKILL)
+
+
+def die_by(signum: int) -> int:
+    """End by the signal that ended the command, so that the parent sees its true exit code; no second core dump."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if signum != signal.SIGKILL:
+        signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+    return 128 + signum
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

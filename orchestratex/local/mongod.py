@@ -1,0 +1,146 @@
+"""An embedded mongod: a replica set of one, so that transactions and majority writes are real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pymongo import MongoClient
+from pymongo.errors import ConnectionFailure, OperationFailure
+
+from orchestratex.errors import LocalStackError
+from orchestratex.local.child import Child, Command
+from orchestratex.local.output import LogFiles
+from orchestratex.local.pids import describe_process
+from orchestratex.local.ports import LOOPBACK
+from orchestratex.local.service import (
+    START_TRIES,
+    PortLostError,
+    Service,
+    choose_port,
+    launch,
+    make_server_command,
+    read_port,
+    wait_until,
+    write_port,
+)
+
+NAME = "mongodb"
+REPLICA_SET = "ox0"
+CACHE_GB = 0.25  # mongod's smallest; the default is half of the machine
+OPLOG_MB = 256  # nobody replicates from us
+NOT_INITIALIZED = 94
+PASSING_CODES = {  # a member that starts or elects answers so for a moment
+    10107,  # NotWritablePrimary
+    11600,  # InterruptedAtShutdown
+    11602,  # InterruptedDueToReplStateChange
+    13436,  # NotPrimaryOrSecondary
+    23,  # AlreadyInitialized: its own configuration was still being read
+    109,  # ConfigurationInProgress
+    NOT_INITIALIZED,
+}
+
+Client = MongoClient[dict[str, Any]]
+
+
+def start_mongod(binary: Path, data_dir: Path, port: int | None = None, *, logs: LogFiles) -> Service:
+    """Start mongod on loopback and return it when it is primary.
+
+    Without a wish for a port it takes the last one of the data directory, or a free one. Raises LocalStackError when
+    the port or the data directory is in use (by whom), or mongod ends (with the end of its log).
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    refuse_used_directory(data_dir)
+    for _ in range(START_TRIES):
+        chosen = choose_port(port, data_dir)
+        try:
+            return _start_once(binary, data_dir, chosen, logs)
+        except PortLostError:
+            continue
+    raise LocalStackError(f"mongod found no port in {START_TRIES} tries: other programs took them first")
+
+
+def refuse_used_directory(data_dir: Path) -> None:
+    """Raise LocalStackError when a living mongod holds the data directory; its lock file names it."""
+    try:
+        pid = int((data_dir / "mongod.lock").read_text())
+        name = psutil.Process(pid).name()
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):  # ValueError: empty after a clean stop
+        return
+    if name.startswith("mongod"):
+        raise LocalStackError(
+            f"The data directory {data_dir} is in use by {describe_process(pid)}: stop it, or set ORCHESTRATEX_HOME."
+        )
+
+
+def make_uri(port: int) -> str:
+    """Address the set by name, not directly: then clients wait for a primary while mongod starts again."""
+    return f"mongodb://{LOOPBACK}:{port}/?replicaSet={REPLICA_SET}"
+
+
+def is_answering(port: int) -> bool:
+    """Tell whether a primary answers on the port."""
+    with connect(port) as client:
+        try:
+            return bool(client.admin.command("hello")["isWritablePrimary"])
+        except (ConnectionFailure, OperationFailure):
+            return False
+
+
+def connect(port: int) -> Client:
+    """Open a client to this one server, whatever its set says."""
+    return MongoClient(LOOPBACK, port, directConnection=True, serverSelectionTimeoutMS=2000, socketTimeoutMS=5000)
+
+
+def _start_once(binary: Path, data_dir: Path, port: int, logs: LogFiles) -> Service:
+    command = _make_command(binary, data_dir, port)
+    is_new = read_port(data_dir) is None
+    child = launch(command, port, logs)
+    try:
+        with connect(port) as client:
+            wait_until(lambda: _is_primary(client, port, child, is_new), child, command, logs)
+    except BaseException:
+        child.finish()
+        raise
+    write_port(data_dir, port)
+    return Service(name=NAME, uri=make_uri(port), port=port, command=command, child=child)
+
+
+def _make_command(binary: Path, data_dir: Path, port: int) -> Command:
+    argv = [str(binary), "--replSet", REPLICA_SET, "--port", str(port), "--bind_ip", LOOPBACK, "--nounixsocket"]
+    argv += ["--dbpath", str(data_dir), "--wiredTigerCacheSizeGB", str(CACHE_GB), "--oplogSize", str(OPLOG_MB)]
+    argv += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--quiet"]
+    return make_server_command(NAME, argv, data_dir)
+
+
+def _is_primary(client: Client, port: int, child: Child, is_new: bool) -> bool:
+    """Move the set one step towards a primary at this address."""
+    try:
+        if client.admin.command("serverStatus")["pid"] != child.main_pid():
+            raise PortLostError
+        _configure(client, f"{LOOPBACK}:{port}", is_new)
+        return bool(client.admin.command("hello")["isWritablePrimary"])
+    except ConnectionFailure:
+        return False
+    except OperationFailure as exc:
+        if exc.code in PASSING_CODES:
+            return False
+        raise LocalStackError(f"mongod on port {port} refuses to become a replica set: {exc}") from exc
+
+
+def _configure(client: Client, host: str, is_new: bool) -> None:
+    """Initiate a new set, or correct its only member's address when the port has changed.
+
+    A set that exists says NOT_INITIALIZED, too, while mongod still asks the old address whether it is itself.
+    """
+    try:
+        config = client.admin.command("replSetGetConfig")["config"]
+    except OperationFailure as exc:
+        if exc.code != NOT_INITIALIZED or not is_new:
+            raise
+        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [{"_id": 0, "host": host}]})
+        return
+    if [member["host"] for member in config["members"]] != [host]:
+        moved = {**config, "version": config["version"] + 1, "members": [{**config["members"][0], "host": host}]}
+        client.admin.command("replSetReconfig", moved, force=True)

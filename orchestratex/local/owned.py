@@ -1,0 +1,178 @@
+"""A stack that this process started: it keeps servers and processes running, and stops them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestratex.errors import LocalStackError
+from orchestratex.local.binaries import find_binary
+from orchestratex.local.child import Command
+from orchestratex.local.mongod import start_mongod
+from orchestratex.local.output import LogFiles, Output, PrefixedOutput
+from orchestratex.local.pids import mark_process
+from orchestratex.local.plan import Request, choose_ports, make_commands, model_environment, process_environment
+from orchestratex.local.ports import is_listening
+from orchestratex.local.redis_server import start_redis
+from orchestratex.local.service import Service
+from orchestratex.local.state import StackState, read_state, remove_state, stack_lock, write_state
+from orchestratex.local.supervisor import ProcessStatus, Supervisor
+
+SERVER_GRACE_S = 10.0
+CLOSE_LOCK_S = 5.0
+SANDBOX_S = 20.0
+LOOK_S = 0.5
+
+
+class OwnedStack:
+    """Implements LocalStack for the process that started the stack."""
+
+    is_owner = True
+
+    def __init__(self, home: Path, request: Request) -> None:
+        self._home = home
+        self._request = request
+        self._logs = LogFiles(home / "logs")
+        self._servers = Supervisor(output=self._logs, on_event=request.on_event, on_change=self._save)
+        self._processes: Supervisor | None = None
+        self._save_lock = threading.Lock()
+        self._started_at = datetime.now(UTC)
+        self.uses_sandbox = request.uses_sandbox
+        self.environment: dict[str, str] = {}
+        self.ports: dict[str, int] = {}
+
+    @property
+    def processes(self) -> list[ProcessStatus]:
+        """What servers and processes do now."""
+        return self._servers.statuses() + (self._processes.statuses() if self._processes else [])
+
+    def start(self) -> None:
+        """Start the servers, then the processes. The caller holds the lock."""
+        try:
+            self._make_directories()
+            self.ports = choose_ports(self._request, os.environ)
+            self._start_servers()
+            self.environment.update(model_environment(self._request, self.ports))
+            self._start_processes()
+        except BaseException:
+            self._stop()
+            raise
+
+    def check(self) -> None:
+        """Raise LocalStackError when a server of the stack is dead now."""
+        for status in self._servers.statuses():
+            if not status.is_running:
+                raise LocalStackError(
+                    f"{status.name} died with exit code {status.exit_code} and is started again. "
+                    f"Its log, {self._logs.path(status.name)}, ends:\n{self._logs.tail(status.name)}"
+                )
+
+    def wait(self) -> None:
+        """Block until Ctrl-C."""
+        try:
+            while True:
+                time.sleep(LOOK_S)
+        except KeyboardInterrupt:
+            return
+
+    def close(self) -> None:
+        """Stop everything, the processes before the servers; an interrupt kills at once."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(stack_lock(self._home, timeout_s=CLOSE_LOCK_S))
+            except LocalStackError as exc:  # whoever holds it finds our file gone, or our servers
+                self._request.on_event(str(exc))
+            self._stop()
+
+    def _stop(self) -> None:
+        self._forget()
+        try:
+            if self._processes:
+                self._processes.stop(self._request.stop_grace_s)
+        except BaseException:
+            self._servers.stop(0)
+            raise
+        self._servers.stop(SERVER_GRACE_S)
+
+    def _forget(self) -> None:
+        """Remove our file; when we started nothing, the one that is there is another's."""
+        state = read_state(self._home)
+        if state and state.owner.pid == os.getpid():
+            remove_state(self._home)
+
+    def _make_directories(self) -> None:
+        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("logs", "beat"):
+            (self._home / name).mkdir(exist_ok=True)
+
+    def _start_servers(self) -> None:
+        settings = self._request.settings
+        self.environment["ORCHESTRATEX_MONGODB_URI"] = settings.mongodb_uri or self._start_server(
+            lambda: start_mongod(find_binary("mongod"), self._home / "mongodb", logs=self._logs)
+        )
+        self.environment["ORCHESTRATEX_REDIS_URL"] = settings.redis_url or self._start_server(
+            lambda: start_redis(find_binary("redis-server"), self._home / "redis", logs=self._logs)
+        )
+
+    def _start_server(self, start: Callable[[], Service]) -> str:
+        started_at = time.monotonic()
+        service = start()
+        self._servers.adopt(service.command, service.child)
+        self.ports[service.name] = service.port
+        took_s = time.monotonic() - started_at
+        self._request.on_event(f"{service.name} runs on port {service.port} after {took_s:.1f} s")
+        return service.uri
+
+    def _start_processes(self) -> None:
+        own = process_environment(self._request, self._home, self.ports, os.environ)
+        commands = make_commands(self._request, self._home, {**os.environ, **own, **self.environment})
+        output = self._make_output(commands)
+        self._processes = Supervisor(output=output, on_event=self._request.on_event, on_change=self._save)
+        self._start_all(self._processes, [command for command in commands if command.name == "sandbox"])
+        self._request.before_processes(dict(self.environment))
+        self._start_all(self._processes, [command for command in commands if command.name != "sandbox"])
+        if self.uses_sandbox:
+            self._await_sandbox()
+
+    def _start_all(self, supervisor: Supervisor, commands: list[Command]) -> None:
+        for command in commands:
+            supervisor.start(command)
+        self._save()
+
+    def _make_output(self, commands: list[Command]) -> Output:
+        if self._request.is_quiet:
+            return self._logs
+        width = max((len(command.name) for command in commands), default=0)
+        is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        return PrefixedOutput(sys.stdout, width=width, is_coloured=is_coloured)
+
+    def _await_sandbox(self) -> None:
+        deadline = time.monotonic() + SANDBOX_S
+        while not is_listening(self.ports["sandbox"]):
+            if time.monotonic() > deadline:
+                raise LocalStackError(f"The sandbox did not start in {SANDBOX_S:g} s. {self._logs.tail('sandbox')}")
+            time.sleep(0.05)
+
+    def _save(self) -> None:
+        """Write down what runs; nothing when nothing does."""
+        pids = self._servers.session_pids() | (self._processes.session_pids() if self._processes else {})
+        owner = mark_process("owner", os.getpid())
+        if not pids or owner is None:
+            return
+        marks = (mark_process(name, pid) for name, pid in pids.items())
+        state = StackState(
+            owner=owner,
+            started_at=self._started_at,
+            environment=self.environment,
+            uses_sandbox=self.uses_sandbox,
+            ports=self.ports,
+            children=tuple(mark for mark in marks if mark),
+        )
+        with self._save_lock:
+            write_state(self._home, state)

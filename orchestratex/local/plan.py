@@ -1,0 +1,115 @@
+"""What a stack consists of: which servers and processes, on which ports, with which environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestratex.local.child import Command
+from orchestratex.local.ports import free_port, next_free_port, require_free
+from orchestratex.local.processes import process_commands
+from orchestratex.settings import Settings
+
+FLOWER_PORT = 5555
+PACKAGE_ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command asks of the local stack."""
+
+    settings: Settings
+    processes: tuple[str, ...]
+    worker_count: int
+    is_quiet: bool
+    stop_grace_s: float
+    on_event: Callable[[str], None]
+    before_processes: Callable[[dict[str, str]], None]
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """Whether no model could be called but the sandbox's."""
+        return not self.settings.provider_keys() and not self.settings.models_base_url
+
+    @property
+    def process_types(self) -> tuple[str, ...]:
+        """The types to run, the sandbox first when it is needed."""
+        others = tuple(name for name in self.processes if name != "sandbox")
+        return ("sandbox", *others) if self.uses_sandbox or "sandbox" in self.processes else others
+
+
+def choose_ports(request: Request, environ: Mapping[str, str]) -> dict[str, int]:
+    """Choose the ports of the process types that listen. Raises LocalStackError when the API's is taken."""
+    choices: dict[str, Callable[[], int]] = {
+        "sandbox": free_port,
+        "api": lambda: _choose_api_port(request.settings),
+        "flower": lambda: _choose_flower_port(request, environ),
+    }
+    return {name: choices[name]() for name in request.process_types if name in choices}
+
+
+def model_environment(request: Request, ports: Mapping[str, int]) -> dict[str, str]:
+    """Point every model to the sandbox, when nothing else is set."""
+    if not request.uses_sandbox:
+        return {}
+    return {
+        "ORCHESTRATEX_MODELS_BASE_URL": f"http://127.0.0.1:{ports['sandbox']}/v1",
+        "ORCHESTRATEX_MODELS_API_KEY": "sandbox",
+    }
+
+
+def process_environment(
+    request: Request, home: Path, ports: Mapping[str, int], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what only the stack's own processes get: their ports, sizes and paths."""
+    settings = request.settings
+    listening = {f"ORCHESTRATEX_{name.upper()}_PORT": str(port) for name, port in ports.items()}
+    return {
+        **listening,
+        "ORCHESTRATEX_API_HOST": settings.api_host,
+        "ORCHESTRATEX_WORKER_CONCURRENCY": str(settings.worker_concurrency),
+        "ORCHESTRATEX_CONTROL_CONCURRENCY": str(settings.control_concurrency),
+        "ORCHESTRATEX_BEAT_SCHEDULE": str(home / "beat" / "schedule"),
+        "PYTHONUNBUFFERED": "1",  # a line appears when it is printed
+        **_make_python_path(environ),
+    }
+
+
+def make_commands(request: Request, home: Path, environ: Mapping[str, str]) -> list[Command]:
+    """Return the processes to run, in the order of their start. They run in `home`: no `workers` of the user's
+    directory is taken for ours, and nothing is written there."""
+    return [
+        Command(name=name, argv=tuple(process_commands(environ, instance=instance)[kind]), env=environ, cwd=home)
+        for kind in request.process_types
+        for name, instance in _name_instances(kind, request.worker_count)
+    ]
+
+
+def _name_instances(kind: str, worker_count: int) -> list[tuple[str, str]]:
+    pid = os.getpid()
+    if kind != "worker" or worker_count == 1:
+        return [(kind, str(pid))]
+    return [(f"{kind}.{number}", f"{pid}-{number}") for number in range(1, worker_count + 1)]
+
+
+def _choose_api_port(settings: Settings) -> int:
+    remedy = "stop it, or set ORCHESTRATEX_API_PORT to another port"
+    return require_free(settings.api_port, settings.api_host, remedy=remedy)
+
+
+def _choose_flower_port(request: Request, environ: Mapping[str, str]) -> int:
+    wished = int(environ.get("ORCHESTRATEX_FLOWER_PORT") or FLOWER_PORT)
+    port = next_free_port(wished)
+    if port != wished:
+        request.on_event(f"Port {wished} is in use: Flower is on port {port}")
+    return port
+
+
+def _make_python_path(environ: Mapping[str, str]) -> dict[str, str]:
+    """Let processes that start in another directory import a source checkout."""
+    if PACKAGE_ROOT.name in ("site-packages", "dist-packages"):
+        return {}
+    inherited = [str(Path(entry).resolve()) for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys([*inherited, str(PACKAGE_ROOT)]))}

@@ -1,0 +1,44 @@
+"""What we ask of a provider, whatever dialect it speaks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pydantic import Field
+
+from orchestratex.domain.base import Record
+from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import Completion
+
+
+class CompletionRequest(Record):
+    """One call, as the engine means it."""
+
+    model_name: str
+    model_version: str
+    system: str
+    user: str
+    max_tokens: int = Field(ge=1)
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    seed: int = 0  # tells k answers apart, and repeats one where the provider can
+    idempotency_key: str
+
+
+class Provider(Protocol):
+    """An endpoint that serves models."""
+
+    def complete(self, request: CompletionRequest) -> Completion:
+        """Send one call. Raises ProviderError, which says whether sending again can help."""
+
+    def probe(self, profile: Profile) -> bool:
+        """Ask the endpoint, at no cost, whether it serves the model."""
+
+
+class Providers(Protocol):
+    """All endpoints that this installation can reach."""
+
+    def can_serve(self, profile: Profile) -> bool:
+        """Whether there is an address and a key for the model."""
+
+    def of(self, profile: Profile) -> Provider:
+        """The endpoint that serves the model. Raises ProviderAuthenticationError where its key is missing."""

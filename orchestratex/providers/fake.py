@@ -1,0 +1,47 @@
+"""A provider that answers from a function: for tests, and for trying the engine without any server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import Completion, Usage
+from orchestratex.providers.base import CompletionRequest
+
+
+class FakeProvider:
+    """Calls `reply` for each request and keeps the requests; `reply` may raise a ProviderError."""
+
+    def __init__(self, reply: Callable[[CompletionRequest], str]) -> None:
+        self._reply = reply
+        self._lock = threading.Lock()
+        self.requests: list[CompletionRequest] = []
+
+    def complete(self, request: CompletionRequest) -> Completion:
+        """See Provider."""
+        with self._lock:
+            self.requests.append(request)
+        text = self._reply(request)
+        given, generated = (len(request.system) + len(request.user)) // 4, len(text) // 4
+        usage = Usage(input_tokens=given, output_tokens=generated, total_tokens=given + generated)
+        return Completion(text=text, usage=usage, latency_ms=1.0)
+
+    def probe(self, profile: Profile) -> bool:  # noqa: ARG002
+        """Always there."""
+        return True
+
+
+class FakeProviders:
+    """One provider for every model."""
+
+    def __init__(self, provider: FakeProvider) -> None:
+        self._provider = provider
+
+    def can_serve(self, profile: Profile) -> bool:  # noqa: ARG002
+        """Every model can be served."""
+        return True
+
+    def of(self, profile: Profile) -> FakeProvider:  # noqa: ARG002
+        """The one provider."""
+        return self._provider

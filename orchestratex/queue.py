@@ -1,0 +1,233 @@
+"""The broker's side: the one Celery app, its queues and task names, and the shape of an iteration.
+
+A message carries ids only and may be lost, doubled, late or out of order without harm: what is due stands in the store.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from bson import ObjectId
+from celery import Celery, chain, group
+from celery.canvas import Signature
+from kombu.entity import Queue as BrokerQueue
+from kombu.exceptions import ChannelError, OperationalError
+
+from orchestratex.domain.base import Step
+from orchestratex.errors import BrokerUnavailableError
+from orchestratex.settings import Settings
+
+CONTROL: Final = "ox.control"
+RESPOND: Final = "ox.respond"
+EVALUATE: Final = "ox.evaluate"
+REFINE: Final = "ox.refine"
+DEFAULT: Final = "ox.default"  # nothing is sent here: a message in it was routed wrongly
+QUEUES: Final = (CONTROL, RESPOND, EVALUATE, REFINE, DEFAULT)
+
+FAN_OUT: Final = "orchestratex.fan_out"
+RECONCILE: Final = "orchestratex.reconcile"
+MEASURE: Final = "orchestratex.measure"
+PROBE: Final = "orchestratex.probe"
+TASKS: Final[dict[Step, str]] = {step: f"orchestratex.{step.value}" for step in Step}
+
+_QUEUE_BY_TASK: Final = {
+    TASKS[Step.RESPOND]: RESPOND,
+    TASKS[Step.EVALUATE]: EVALUATE,
+    TASKS[Step.REFINE]: REFINE,
+    FAN_OUT: RESPOND,
+}
+_MAX_CONNECTIONS = 512  # kombu's default of 10 starves acknowledgements: messages then come back an hour later
+
+
+class Queue(Protocol):
+    """How work is announced. Every verb raises BrokerUnavailableError; the work is then left to reconcile."""
+
+    def send_step(self, step: Step, thread_id: ObjectId) -> None:
+        """Announce a step that needs no call."""
+
+    def send_iteration(self, step: Step, thread_id: ObjectId) -> None:
+        """Announce `respond` or `refine` with the fan-out that follows it."""
+
+    def send_panel(self, thread_id: ObjectId, response_ids: Sequence[ObjectId]) -> None:
+        """Announce the evaluations of a panel."""
+
+    def send_later(self, step: Step, thread_id: ObjectId, response_id: ObjectId | None, *, delay_s: float) -> None:
+        """Announce a waiting call again when its time has come, from this process's memory."""
+
+    def length(self) -> int:
+        """Messages waiting in all queues."""
+
+
+def make_app(settings: Settings) -> Celery:
+    """The Celery app with everything that publishers and workers must agree on (see workers/app.py for the rest)."""
+    app = Celery("orchestratex", broker=settings.redis_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        event_serializer="json",
+        result_backend=None,
+        task_ignore_result=True,  # nothing in Redis to lose; operators see tasks by their events
+        task_queues=[BrokerQueue(name, routing_key=name) for name in QUEUES],
+        task_default_queue=DEFAULT,
+        task_create_missing_queues=False,  # a typo in a queue's name fails at the sender
+        task_routes=lambda name, *_args, **_options: {"queue": _QUEUE_BY_TASK.get(name, CONTROL)},
+        task_send_sent_event=True,
+        task_publish_retry=True,
+        task_publish_retry_policy={"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 1},
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # a long outage must not make a worker give up
+        broker_channel_error_retry=True,  # READONLY during a failover is a channel error
+        broker_pool_limit=32,
+        broker_transport_options={
+            "visibility_timeout": 3600,  # the slow net; reconcile is what mends within 30 s
+            "unacked_restore_interval": 10,
+            "socket_timeout": 15,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "retry_on_timeout": False,
+            "global_keyprefix": settings.broker_prefix,
+            "queue_order_strategy": "round_robin",
+            "priority_steps": [0, 3, 6, 9],
+            "max_connections": _MAX_CONNECTIONS,
+        },
+        enable_utc=True,
+    )
+    return app
+
+
+class CeleryQueue:
+    """The queue over Celery. An iteration is one chain, its panel one group: operators see one tree per thread."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._later = _Later()
+
+    def send_step(self, step: Step, thread_id: ObjectId) -> None:
+        """See Queue."""
+        self._publish(self._signature(TASKS[step], thread_id))
+
+    def send_iteration(self, step: Step, thread_id: ObjectId) -> None:
+        """See Queue."""
+        self._publish(
+            chain(self._signature(TASKS[step], thread_id), self._signature(FAN_OUT, thread_id), app=self._app)
+        )
+
+    def send_panel(self, thread_id: ObjectId, response_ids: Sequence[ObjectId]) -> None:
+        """See Queue."""
+        evaluate = TASKS[Step.EVALUATE]
+        members = [self._signature(evaluate, thread_id, response_id) for response_id in response_ids]
+        self._publish(group(members, app=self._app))
+
+    def send_later(self, step: Step, thread_id: ObjectId, response_id: ObjectId | None, *, delay_s: float) -> None:
+        """See Queue."""
+        if response_id is None:
+            self._later.call(delay_s, lambda: self.send_iteration(step, thread_id))
+        else:
+            self._later.call(delay_s, lambda: self.send_panel(thread_id, [response_id]))
+
+    def length(self) -> int:
+        """See Queue."""
+        try:
+            with self._app.connection_for_read() as connection:
+                channel = connection.default_channel
+                return sum(_waiting(channel, name) for name in QUEUES)
+        except (OperationalError, OSError) as error:
+            raise BrokerUnavailableError(f"{self.address} does not answer: {error}") from error
+
+    def ping(self) -> None:
+        """Raises BrokerUnavailableError naming the address when the broker does not answer."""
+        try:
+            with self._app.connection_for_read() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
+        except (OperationalError, OSError) as error:
+            raise BrokerUnavailableError(f"the broker at {self.address} does not answer: {error}") from error
+
+    @property
+    def address(self) -> str:
+        """Where the broker is, without credentials."""
+        return str(self._app.connection_for_read().as_uri())
+
+    def _signature(self, name: str, *ids: ObjectId) -> Signature:
+        options = {"queue": _QUEUE_BY_TASK.get(name, CONTROL)}
+        return self._app.signature(name, args=[str(each) for each in ids], immutable=True, options=options)
+
+    def _publish(self, canvas: Signature) -> None:
+        try:
+            canvas.apply_async()
+        except (OperationalError, OSError) as error:
+            raise BrokerUnavailableError(f"{self.address} took no message: {error}") from error
+
+
+class MemoryQueue:
+    """The queue's twin in memory: messages in a list, taken by `pop`; waiting ones are ready at once."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, tuple[ObjectId, ...]]] = []
+
+    def send_step(self, step: Step, thread_id: ObjectId) -> None:
+        """See Queue."""
+        self.messages.append((TASKS[step], (thread_id,)))
+
+    def send_iteration(self, step: Step, thread_id: ObjectId) -> None:
+        """See Queue. The driver of this queue sends the fan-out after the step, as a chain does."""
+        self.messages.append((TASKS[step], (thread_id,)))
+
+    def send_panel(self, thread_id: ObjectId, response_ids: Sequence[ObjectId]) -> None:
+        """See Queue."""
+        self.messages.extend((TASKS[Step.EVALUATE], (thread_id, response_id)) for response_id in response_ids)
+
+    def send_later(self, step: Step, thread_id: ObjectId, response_id: ObjectId | None, *, delay_s: float) -> None:  # noqa: ARG002
+        """See Queue."""
+        ids = (thread_id,) if response_id is None else (thread_id, response_id)
+        self.messages.append((TASKS[step], ids))
+
+    def length(self) -> int:
+        """See Queue."""
+        return len(self.messages)
+
+
+class _Later:
+    """Runs publications when their time has come, on one daemon thread; lost with the process, as is allowed."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def call(self, delay_s: float, publish: Callable[[], None]) -> None:
+        with self._wake:
+            heapq.heappush(self._heap, (time.monotonic() + delay_s, next(self._numbers), publish))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="send-later", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            publish = self._next()
+            try:
+                publish()
+            except BrokerUnavailableError:
+                continue  # reconcile sends it when the broker is back
+
+    def _next(self) -> Callable[[], None]:
+        with self._wake:
+            while True:
+                now = time.monotonic()
+                if self._heap and self._heap[0][0] <= now:
+                    return heapq.heappop(self._heap)[2]
+                self._wake.wait(self._heap[0][0] - now if self._heap else None)
+
+
+def _waiting(channel: Any, name: str) -> int:
+    try:
+        return int(channel.queue_declare(queue=name, passive=True).message_count)
+    except ChannelError:  # an empty queue does not exist in Redis
+        return 0

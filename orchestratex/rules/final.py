@@ -1,0 +1,48 @@
+"""The last choice of a thread: which of its responses is shown, told as a selection among their authors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from orchestratex.domain.selection import Candidate
+from orchestratex.domain.thread import IterationScore
+from orchestratex.rules.flow import best_score
+from orchestratex.rules.selection import Ranking
+
+_CLEAR_MARGIN = 2.0  # points; a lead beyond which more lead adds no confidence
+
+
+def choose_final(scores: Sequence[IterationScore], known: Mapping[str, Candidate], *, author: str) -> Ranking:
+    """Tell the choice of the best response: candidates are the authors, scored by their best response's panel.
+
+    `known` holds the authors' candidacies from earlier selections. Confidence is 1 + 9 times the lead over the second
+    author in units of two points, 5.5 where nobody else wrote.
+    """
+    best = {model: best_score([s for s in scores if s.model_name == model]) for model in {author, *_authors(scores)}}
+    marks = {model: score.score for model, score in best.items() if score is not None and score.score is not None}
+    others = sorted((model for model in marks if model != author), key=lambda model: (-marks[model], model))
+    margin = max(0.0, marks.get(author, 1.0) - marks[others[0]]) if others else None
+    candidates = [
+        known[model].model_copy(update={"final_score": marks[model]} if model in marks else {})
+        for model in [author, *others]
+        if model in known
+    ]
+    return Ranking(
+        candidates=candidates,
+        selected=author,
+        runner_up=others[0] if others else None,
+        margin=margin,
+        confidence=5.5 if margin is None else 1 + 9 * min(1.0, margin / _CLEAR_MARGIN),
+        factors=[_factor(best[author], len(scores))],
+        override_reasons="",
+    )
+
+
+def _authors(scores: Sequence[IterationScore]) -> set[str]:
+    return {score.model_name for score in scores}
+
+
+def _factor(score: IterationScore | None, count: int) -> str:
+    if score is None or score.score is None:
+        return "the only response; no evaluation arrived"
+    return f"panel score {score.score:.2f} in iteration {score.iteration}, the best of {count}"

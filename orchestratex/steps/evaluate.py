@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from bson import ObjectId
+
+from orchestratex.domain.base import Component, Domain, Purpose, Role
+from orchestratex.domain.base import Step as StepName
+from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.response import Response
+from orchestratex.domain.thread import Thread
+from orchestratex.rules.prompts import Messages, evaluate_prompt, number_criticisms
+from orchestratex.rules.replies import EvaluationReply, MalformedReplyError, parse_evaluation
+from orchestratex.rules.scoring import overall_score, scoring_weights
+from orchestratex.rules.selection import align_specialty
+from orchestratex.steps.calls import Called, CallState, close_failed, completed_fields, run_call
+from orchestratex.steps.panel import close_panel
+from orchestratex.steps.respond import problem_of, report_malformed
+from orchestratex.steps.results import Result, wait
+from orchestratex.steps.select import pending_response
+from orchestratex.steps.services import Services
+
+
+def evaluate(thread_id: ObjectId, response_id: ObjectId, services: Services) -> Result:
+    """Get one evaluation; the last of a panel moves the thread on to weigh."""
+    called = run_call(response_id, lambda thread, response: _build(thread, response, services), services)
+    if called.state is CallState.WAITING:
+        return wait(StepName.EVALUATE, response_id, called, services)
+    if called.state is CallState.SAVED:
+        again = _read(called, services)
+        if again is not None:
+            return evaluate(thread_id, again, services)
+    thread = called.thread or services.store.get_thread(thread_id)
+    return Result(close_panel(thread, services), called.why or "evaluated")
+
+
+def _build(thread: Thread, response: Response, services: Services) -> Messages:
+    if response.parent_response_id is None:
+        raise ValueError(f"response {response.id} evaluates nothing")
+    answer = services.store.get_response(response.parent_response_id)
+    return evaluate_prompt(thread, answer.response_text or "", nonce=services.nonce(), problem=problem_of(response))
+
+
+def _read(called: Called, services: Services) -> ObjectId | None:
+    """Record the evaluation that came back; the id of the call that asks again when it cannot be read."""
+    thread, response = called.thread, called.response
+    if thread is None or response is None or response.completion is None:
+        return None
+    try:
+        reply = parse_evaluation(response.completion.text)
+    except MalformedReplyError as error:
+        return _ask_again(thread, response, str(error), services)
+    evaluation = _record(thread, response, reply, services)
+    services.store.insert_evaluation(evaluation)
+    done = {
+        **completed_fields(response, response.completion.text, services),
+        "confidence_score": reply.confidence,
+    }
+    services.store.complete_response(response, done)
+    services.journal.write(
+        Component.EVALUATOR,
+        "evaluation_completed",
+        f"{response.model_name} gives {evaluation.overall_score:.2f}",
+        thread=thread,
+        model=response.model_name,
+        processing_time=response.response_time,
+        score=evaluation.overall_score,
+        criticisms=len(evaluation.criticisms),
+        cost_nanos=response.cost_nanos,
+    )
+    return None
+
+
+def _ask_again(thread: Thread, response: Response, problem: str, services: Services) -> ObjectId | None:
+    """Ask once more; a second unreadable reply is recorded as failed and left out of the mean, never counted as 0."""
+    report_malformed(thread, response, problem, services)
+    again = None
+    if response.purpose is not Purpose.RE_ASK:
+        again = pending_response(
+            thread,
+            response.model_name,
+            Role.EVALUATOR,
+            response.response_type,
+            Purpose.RE_ASK,
+            services,
+            parent=response.parent_response_id,
+        ).model_copy(update={"context_provided": problem})
+        services.store.insert_responses([again])  # before the first is closed: the panel must not look complete
+    close_failed(response, f"malformed reply: {problem}", services)
+    return again.id if again else None
+
+
+def _record(thread: Thread, response: Response, reply: EvaluationReply, services: Services) -> Evaluation:
+    domain = thread.domain or Domain.GENERAL
+    weights = scoring_weights(domain)
+    profile = services.profile(response.model_name)
+    answer_id = response.parent_response_id
+    if answer_id is None:
+        raise ValueError(f"response {response.id} evaluates nothing")
+    return Evaluation(
+        id=response.id,
+        thread_id=thread.id,
+        session_id=thread.session_id,
+        evaluated_response_id=answer_id,
+        evaluator_model=response.model_name,
+        iteration_number=response.iteration_number,
+        evaluation_criteria=reply.criteria,
+        overall_score=overall_score(reply.criteria, weights),
+        scoring_weights=weights,
+        criticism_text=number_criticisms(reply.criticisms),
+        positive_aspects=reply.positive_aspects,
+        suggested_improvements=reply.suggested_improvements,
+        alternative_approaches=reply.alternative_approaches,
+        evaluator_confidence=reply.confidence,
+        evaluator_speciality_match=align_specialty(profile, domain) if profile else 1.0,
+        evaluation_prompt_used=response.prompt_sent or "",
+        evaluation_time=response.response_time or 0.0,
+        tokens_used=response.tokens_used.total_tokens if response.tokens_used else 0,
+        cost=response.cost or 0.0,
+        timestamp=services.clock(),
+        criticisms=reply.criticisms,
+    )

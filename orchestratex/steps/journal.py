@@ -1,0 +1,86 @@
+"""What happened, written to orchestration_logs with the state of the process that speaks."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import psutil
+from bson import ObjectId
+
+from orchestratex.domain.base import Component, LogLevel
+from orchestratex.domain.log import LogEvent
+from orchestratex.domain.thread import Thread
+from orchestratex.errors import StoreUnavailableError
+from orchestratex.store.base import Store
+
+_log = logging.getLogger(__name__)
+_SAMPLE_S = 1.0  # the process is looked at no more often
+QUEUE_LENGTH = "queue_length"
+
+
+class Journal:
+    """Writes log events. An event that cannot be written goes to the process's own log: no step fails for it."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], datetime], active_requests: Callable[[], int]) -> None:
+        self._store = store
+        self._clock = clock
+        self._active_requests = active_requests
+        self._process = psutil.Process()
+        self._sampled_at = 0.0
+        self._memory_mb = 0.0
+        self._queue_length: int | None = None
+
+    def write(
+        self,
+        component: Component,
+        event_type: str,
+        message: str,
+        *,
+        thread: Thread | None = None,
+        session_id: ObjectId | None = None,
+        level: LogLevel = LogLevel.INFO,
+        model: str | None = None,
+        iteration: int | None = None,
+        processing_time: float | None = None,
+        error: BaseException | None = None,
+        **details: Any,
+    ) -> None:
+        """Record one event; `details` are its structured data, `processing_time` is in milliseconds."""
+        self._sample()
+        event = LogEvent(
+            session_id=thread.session_id if thread else session_id,
+            thread_id=thread.id if thread else None,
+            log_level=level,
+            component=component,
+            event_type=event_type,
+            message=message,
+            details=details,
+            error_stack="".join(traceback.format_exception(error)) if error else None,
+            iteration_number=iteration if iteration is not None else (thread.current_iteration if thread else None),
+            model_involved=model,
+            processing_time=processing_time,
+            memory_usage=self._memory_mb,
+            active_requests=self._active_requests(),
+            queue_length=self._queue_length,
+            timestamp=self._clock(),
+        )
+        try:
+            self._store.insert_logs([event])
+        except StoreUnavailableError as unavailable:
+            _log.warning("%s: %s (not recorded: %s)", event_type, message, unavailable)
+
+    def _sample(self) -> None:
+        now = time.monotonic()
+        if now - self._sampled_at < _SAMPLE_S:
+            return
+        self._sampled_at = now
+        self._memory_mb = self._process.memory_info().rss / 1e6
+        try:
+            self._queue_length = self._store.get_sample(QUEUE_LENGTH)
+        except StoreUnavailableError:
+            self._queue_length = None

@@ -1,0 +1,100 @@
+"""The panel of evaluators: opened when a response is complete, closed by its last evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestratex.domain.base import Component, LogLevel, Purpose, ResponseType, Role, Step, StopReason
+from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import Response
+from orchestratex.domain.thread import IterationScore, Thread
+from orchestratex.rules.panel import affordable_subset, choose_evaluators
+from orchestratex.rules.prompts import evaluate_prompt
+from orchestratex.steps.calls import call_worst_case
+from orchestratex.steps.moves import Move, stop
+from orchestratex.steps.select import pending_response
+from orchestratex.steps.services import Services
+
+_RESERVE_TRIES = 5  # other threads of the session draw on the same account meanwhile
+
+
+def open_panel(thread: Thread, answer: Response, services: Services) -> Thread | None:
+    """Set the evaluators of a completed response to work and move the thread on.
+
+    Their worst cases are reserved in one update; where the budget allows only some of them, the cheapest evaluate, and
+    where it allows none the thread stops with its best response. None when somebody else moved the thread.
+    """
+    best = _first_best(thread, answer)
+    evaluators = choose_evaluators(
+        services.usable_profiles(),
+        thread.options,
+        author=answer.model_name,
+        earlier_authors={score.model_name for score in thread.scores},
+    )
+    pending = _reserve(thread, answer, evaluators, services)
+    if evaluators and not pending:
+        unscored = IterationScore(
+            iteration=thread.current_iteration, response_id=answer.id, model_name=answer.model_name, score=None
+        )
+        halt = stop(StopReason.COST_LIMIT, "the cost limit leaves nothing for an evaluation")
+        changes = {**halt.changes, **best, "scores": [*thread.scores, unscored]}
+        return services.store.move_thread(thread, Move(Step.FINISH, changes).fields(thread))
+    services.store.insert_responses(pending)
+    deadline_s = services.settings.panel_deadline_s
+    fields = Move(Step.EVALUATE, best).fields(thread)
+    return services.store.move_thread(thread, fields, panel_deadline_s=deadline_s)
+
+
+def close_panel(thread: Thread, services: Services) -> Thread | None:
+    """Move the thread on to weigh when no evaluation is pending; None when one is, or somebody else did."""
+    if thread.due_step is not Step.EVALUATE or services.store.pending_of(thread.id):
+        return None
+    return services.store.move_thread(thread, Move(Step.WEIGH).fields(thread))
+
+
+def _first_best(thread: Thread, answer: Response) -> dict[str, Any]:
+    if thread.best_response_id is not None:
+        return {}
+    return {"best_response_id": answer.id, "best_model_id": answer.model_name}
+
+
+def _reserve(thread: Thread, answer: Response, evaluators: list[Profile], services: Services) -> list[Response]:
+    """The pending evaluations that the budget allows, their worst cases reserved."""
+    messages = evaluate_prompt(thread, answer.response_text or "", nonce=services.nonce())
+    by_key: dict[str, Response] = {}
+    amounts: dict[str, int] = {}
+    for profile in evaluators:
+        amount = call_worst_case(profile, Role.EVALUATOR, messages, services)
+        response = pending_response(
+            thread,
+            profile.model_name,
+            Role.EVALUATOR,
+            ResponseType.EVALUATION,
+            Purpose.EVALUATION,
+            services,
+            parent=answer.id,
+            reserved_nanos=amount,
+        )
+        key = f"{response.id}_1"
+        by_key[key], amounts[key] = response, amount
+    for _ in range(_RESERVE_TRIES):
+        if services.store.reserve(thread.session_id, amounts):
+            return [by_key[key] for key in amounts]
+        session = services.store.get_session(thread.session_id)
+        limit = session.cost_limit_nanos
+        left = None if limit is None else limit - session.total_cost_nanos - session.held_nanos
+        fitting = affordable_subset(amounts, left)
+        _report_dropped(thread, [by_key[key] for key in amounts if key not in fitting], services)
+        amounts = {key: amounts[key] for key in fitting}
+        if not amounts:
+            break
+    return []
+
+
+def _report_dropped(thread: Thread, dropped: list[Response], services: Services) -> None:
+    if dropped:
+        names = ", ".join(response.model_name for response in dropped)
+        message = f"the cost limit leaves no room for {names} on the panel"
+        services.journal.write(
+            Component.EVALUATOR, "budget_refused", message, thread=thread, level=LogLevel.WARNING, dropped=names
+        )

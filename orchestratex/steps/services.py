@@ -1,0 +1,72 @@
+"""The bundle of ports that steps receive, and what several steps ask of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bson import ObjectId
+
+from orchestratex.domain.base import to_usd
+from orchestratex.domain.profile import Profile
+from orchestratex.providers.base import Providers
+from orchestratex.queue import Queue
+from orchestratex.settings import Settings
+from orchestratex.steps.heart import Heart
+from orchestratex.steps.journal import Journal
+from orchestratex.store.base import Store
+
+_PROFILES_AGE_S = 1.0  # profiles change rarely and are read with every call
+
+
+class ProfileCache:
+    """The profiles, read from the store at most once a second."""
+
+    def __init__(self, store: Store, *, max_age_s: float = _PROFILES_AGE_S) -> None:
+        self._store = store
+        self._max_age_s = max_age_s
+        self._read_at = float("-inf")
+        self._profiles: list[Profile] = []
+
+    def all(self) -> list[Profile]:
+        """All profiles, by name."""
+        if time.monotonic() - self._read_at > self._max_age_s:
+            self._profiles = self._store.profiles()
+            self._read_at = time.monotonic()
+        return self._profiles
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that a step may use, handed in by bootstrap."""
+
+    store: Store
+    queue: Queue
+    providers: Providers
+    settings: Settings
+    clock: Callable[[], datetime]
+    nonce: Callable[[], str]  # unguessable text for fences
+    jitter: Callable[[], float]  # 0 to 1, even
+    heart: Heart
+    journal: Journal
+    cache: ProfileCache = field(repr=False)
+
+    def usable_profiles(self) -> list[Profile]:
+        """Active models that this installation has an address and a key for."""
+        return [profile for profile in self.cache.all() if profile.is_active and self.providers.can_serve(profile)]
+
+    def profile(self, model_name: str) -> Profile | None:
+        """A model's profile, None when it is gone."""
+        return next((profile for profile in self.cache.all() if profile.model_name == model_name), None)
+
+    def recount(self, thread_id: ObjectId) -> dict[str, int | float]:
+        """A thread's totals, counted from its responses."""
+        totals = self.store.thread_totals(thread_id)
+        return {
+            "total_models_involved": totals.models,
+            "total_tokens_used": totals.tokens,
+            "total_cost_nanos": totals.cost_nanos,
+            "total_cost": to_usd(totals.cost_nanos),
+        }

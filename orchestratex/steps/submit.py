@@ -1,0 +1,197 @@
+"""How prompts come in: everything is checked first, then written, then announced. Bad input changes nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from bson import ObjectId
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestratex.domain.base import (
+    MAX_ITERATIONS,
+    MAX_PROMPT_CHARS,
+    Component,
+    Score,
+    SessionStatus,
+    Step,
+    Strategy,
+    to_nanos,
+)
+from orchestratex.domain.profile import Profile
+from orchestratex.domain.session import Session, SessionSettings
+from orchestratex.domain.thread import Thread, ThreadOptions
+from orchestratex.errors import BrokerUnavailableError, InputError
+from orchestratex.rules.panel import choose_evaluators
+from orchestratex.steps.reconcile import idle_status
+from orchestratex.steps.services import Services
+
+_log = logging.getLogger(__name__)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Options(_Strict):
+    """What a caller may ask for; None leaves the session's setting, or the default."""
+
+    max_iterations: int | None = Field(default=None, ge=1, le=MAX_ITERATIONS, description="1-10 rounds")
+    quality_threshold: Score | None = Field(default=None, description="stop at this score, 1-10")
+    preferred_models: list[str] | None = None
+    excluded_models: list[str] | None = None
+    selection_strategy: Strategy | None = None
+    evaluators: list[str] | None = Field(default=None, min_length=1, description="the panel; all others by default")
+
+
+class SessionRequest(Options):
+    """A new session."""
+
+    user_id: str = Field(default="local", min_length=1, max_length=200)
+    cost_limit: float | None = Field(default=None, ge=0, description="US dollars for the whole session")
+
+
+class ThreadRequest(Options):
+    """A new thread: a prompt and what is asked for it alone."""
+
+    prompt: str = Field(max_length=MAX_PROMPT_CHARS)
+    context: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
+
+
+def parse_request(kind: type[_Strict], data: object) -> Any:
+    """Validate a caller's data. Raises InputError naming the field and its limit."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "request"
+        raise InputError(field, first["msg"]) from error
+
+
+def open_session(request: SessionRequest, services: Services) -> Session:
+    """Start a session. Raises InputError; then nothing was written."""
+    _check_models(request, services)
+    now = services.clock()
+    limit = request.cost_limit
+    session = Session(
+        user_id=request.user_id,
+        session_start=now,
+        max_iterations=request.max_iterations or Session.model_fields["max_iterations"].default,
+        settings=SessionSettings(
+            preferred_models=request.preferred_models or [],
+            excluded_models=request.excluded_models or [],
+            cost_limit=limit,
+            quality_threshold=request.quality_threshold,
+            selection_strategy=request.selection_strategy or Strategy.HYBRID,
+            evaluators=request.evaluators,
+        ),
+        cost_limit_nanos=None if limit is None else to_nanos(limit),
+        created_at=now,
+        updated_at=now,
+    )
+    _check_session(session, services)
+    services.store.insert_session(session)
+    services.journal.write(
+        Component.API, "session_opened", f"session of {session.user_id} opened", session_id=session.id
+    )
+    return session
+
+
+def submit(session_id: ObjectId, requests: Sequence[ThreadRequest], services: Services) -> list[Thread]:
+    """Add threads to a session and announce them: all or none. Raises InputError; then nothing was written.
+
+    A broker that is away is no error: the threads stand in the store and start when reconcile announces them.
+    """
+    session = services.store.get_session(session_id)
+    if session.status is not SessionStatus.ACTIVE:
+        raise InputError("session_id", f"session {session_id} is {session.status.value}; open a new one")
+    threads = [check_thread(request, session, services) for request in requests]
+    services.store.insert_threads(threads)
+    services.store.set_session(session_id, {"updated_at": services.clock()})
+    for thread in threads:
+        _announce(thread, services)
+    return threads
+
+
+def end_session(session_id: ObjectId, services: Services) -> bool:
+    """End a session at its user's wish; False when it has ended already. Running threads go on."""
+    services.store.get_session(session_id)
+    return services.store.end_session(session_id, idle_status(session_id, services), services.clock())
+
+
+def check_thread(request: ThreadRequest, session: Session, services: Services) -> Thread:
+    """The thread that a request asks for. Raises InputError naming the field and its limit."""
+    if not request.prompt.strip():
+        raise InputError("prompt", "is empty; write what you want to know")
+    _check_models(request, services)
+    options = _resolve(request, session)
+    _check_pool(options, services)
+    now = services.clock()
+    return Thread(
+        session_id=session.id,
+        original_prompt=request.prompt,
+        context=request.context,
+        options=options,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _resolve(request: ThreadRequest, session: Session) -> ThreadOptions:
+    def pick(mine: Any, default: Any) -> Any:
+        return default if mine is None else mine
+
+    settings = session.settings
+    return ThreadOptions(
+        max_iterations=pick(request.max_iterations, session.max_iterations),
+        quality_threshold=pick(request.quality_threshold, settings.quality_threshold),
+        preferred_models=pick(request.preferred_models, settings.preferred_models),
+        excluded_models=pick(request.excluded_models, settings.excluded_models),
+        selection_strategy=pick(request.selection_strategy, settings.selection_strategy),
+        evaluators=pick(request.evaluators, settings.evaluators),
+    )
+
+
+def _check_session(session: Session, services: Services) -> None:
+    settings = session.settings
+    options = ThreadOptions(
+        preferred_models=settings.preferred_models,
+        excluded_models=settings.excluded_models,
+        evaluators=settings.evaluators,
+    )
+    _check_pool(options, services)
+
+
+def _check_models(options: Options, services: Services) -> None:
+    known = {profile.model_name for profile in services.cache.all()}
+    for field in ("preferred_models", "excluded_models", "evaluators"):
+        unknown = sorted(set(getattr(options, field) or ()) - known)
+        if unknown:
+            raise InputError(field, f"unknown: {', '.join(unknown)}; known are {', '.join(sorted(known)) or 'none'}")
+
+
+def _check_pool(options: ThreadOptions, services: Services) -> None:
+    """A thread needs a model that answers and another that evaluates."""
+    both = sorted(set(options.preferred_models) & set(options.excluded_models))
+    if both:
+        raise InputError("preferred_models", f"{', '.join(both)} cannot be preferred and excluded at once")
+    usable = services.usable_profiles()
+    candidates = [profile for profile in usable if profile.model_name not in options.excluded_models]
+    if not candidates:
+        raise InputError("excluded_models", f"no model is left to answer; active are {_names(usable) or 'none'}")
+    anybody = [profile.model_copy(update={"is_available": True}) for profile in usable]
+    if not any(choose_evaluators(anybody, options, author=each.model_name) for each in candidates):
+        field = "evaluators" if options.evaluators else "excluded_models"
+        raise InputError(field, f"no evaluator is left beside {_names(candidates)}; at least two models are needed")
+
+
+def _names(profiles: Collection[Profile]) -> str:
+    return ", ".join(sorted(profile.model_name for profile in profiles))
+
+
+def _announce(thread: Thread, services: Services) -> None:
+    try:
+        services.queue.send_step(Step.ANALYSE, thread.id)
+    except BrokerUnavailableError as error:
+        _log.warning("thread %s waits for reconcile: %s", thread.id, error)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from orchestratex.domain.base import Component, ResponseStatus, Step, StopReason
+from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.response import Response
+from orchestratex.domain.thread import IterationScore, Thread
+from orchestratex.rules.flow import Decision, best_score, next_step
+from orchestratex.rules.scoring import aggregate, improvement_noise, weigh_refinement
+from orchestratex.steps.moves import Move, stop
+from orchestratex.steps.respond import ANSWER_ROLES
+from orchestratex.steps.services import Services
+
+
+def weigh(thread: Thread, services: Services) -> Move:
+    """Put the panel's scores together, keep the best response so far, and decide whether to go on."""
+    services.store.supersede_responses(thread.id)  # stragglers: before reading, so that none arrives in between
+    answer = _answer(thread, services)
+    evaluations = services.store.evaluations_of(thread.id)
+    score = _score(thread, answer, evaluations)
+    scores = [*(known for known in thread.scores if known.iteration != score.iteration), score]
+    services.store.update_evaluated(answer.id, {"selection_score": score.score})
+    _weigh_criticism(thread, answer, evaluations, services)
+    best = best_score(scores) or score
+    services.store.mark_best(thread.id, best.response_id)
+    decision = _decide(thread, scores, services)
+    _report(thread, score, best, decision, services)
+    changes = {
+        "scores": scores,
+        "best_response_id": best.response_id,
+        "best_model_id": best.model_name,
+        "final_quality_score": best.score,
+        **services.recount(thread.id),
+    }
+    if decision.step is Step.SELECT:
+        return Move(Step.SELECT, changes, iteration=thread.current_iteration + 1)
+    halt = stop(decision.stop_reason or StopReason.FAILED, decision.reason)
+    return Move(Step.FINISH, {**changes, **halt.changes})
+
+
+def _answer(thread: Thread, services: Services) -> Response:
+    """The response that this iteration's panel evaluated."""
+    for response in services.store.responses_of(thread.id, iteration=thread.current_iteration):
+        if response.role in ANSWER_ROLES and response.status is ResponseStatus.COMPLETED and _is_answer(response):
+            return response
+    raise LookupError(f"thread {thread.id} has no answer in iteration {thread.current_iteration}")
+
+
+def _is_answer(response: Response) -> bool:
+    return response.purpose.value != "assessment"
+
+
+def _score(thread: Thread, answer: Response, evaluations: list[Evaluation]) -> IterationScore:
+    mine = [evaluation for evaluation in evaluations if evaluation.evaluated_response_id == answer.id]
+    panel = aggregate(mine)
+    earlier = best_score([score for score in thread.scores if score.iteration < thread.current_iteration])
+    improved = False
+    if panel is not None and earlier is not None and earlier.score is not None:
+        before = [e for e in evaluations if e.evaluated_response_id == earlier.response_id]
+        improved = panel.score > earlier.score + improvement_noise(before, mine)
+    return IterationScore(
+        iteration=thread.current_iteration,
+        response_id=answer.id,
+        model_name=answer.model_name,
+        score=panel.score if panel else None,
+        standard_error=panel.standard_error if panel else None,
+        evaluators=panel.evaluators if panel else 0,
+        severe=panel.severe if panel else 0,
+        improved=improved,
+    )
+
+
+def _weigh_criticism(thread: Thread, answer: Response, evaluations: list[Evaluation], services: Services) -> None:
+    """Fill what only the next panel can say of a revision."""
+    for document in services.store.criticisms_of(thread.id):
+        if document.id == answer.id:
+            before = [e for e in evaluations if e.evaluated_response_id == document.original_response_id]
+            after = [e for e in evaluations if e.evaluated_response_id == answer.id]
+            outcome = weigh_refinement(document, before, after)
+            if outcome is not None:
+                services.store.update_criticism(document.id, outcome)
+
+
+def _decide(thread: Thread, scores: list[IterationScore], services: Services) -> Decision:
+    decision = next_step(thread.options, scores)
+    age_s = (services.clock() - thread.created_at).total_seconds()
+    if decision.step is Step.SELECT and age_s > services.settings.thread_deadline_s:
+        reason = f"the thread is {age_s:.0f} s old; {services.settings.thread_deadline_s:.0f} s are allowed"
+        return Decision(step=Step.FINISH, stop_reason=StopReason.DEADLINE, reason=reason)
+    return decision
+
+
+def _report(
+    thread: Thread, score: IterationScore, best: IterationScore, decision: Decision, services: Services
+) -> None:
+    shown = "no score" if score.score is None else f"score {score.score:.2f}"
+    services.journal.write(
+        Component.ORCHESTRATOR,
+        "panel_weighed",
+        f"{shown} from {score.evaluators} evaluators; {decision.reason}",
+        thread=thread,
+        model=score.model_name,
+        score=score.score,
+        best_iteration=best.iteration,
+        severe=score.severe,
+        next_step=decision.step,
+        stop_reason=decision.stop_reason,
+    )

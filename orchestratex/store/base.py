@@ -1,0 +1,279 @@
+"""What we ask of persistence: a verb per need. The unique keys behind these verbs are what makes retries safe.
+
+Every time that is compared (`lease_until`, `not_before`, `dispatched_at`, `panel_deadline`) is set and judged by the
+store's own clock, never by a worker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeVar
+
+from bson import ObjectId
+
+from orchestratex.domain.base import Document, Record, SessionStatus
+from orchestratex.domain.criticism import CriticismResponse
+from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.log import LogEvent
+from orchestratex.domain.metrics import Metrics
+from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import AttemptCost, Response
+from orchestratex.domain.selection import Selection
+from orchestratex.domain.session import Session
+from orchestratex.domain.thread import Thread
+
+COLLECTIONS: Final[dict[str, type[Document]]] = {
+    "user_sessions": Session,
+    "conversation_threads": Thread,
+    "ai_model_profiles": Profile,
+    "model_responses": Response,
+    "model_evaluations": Evaluation,
+    "model_selection_history": Selection,
+    "criticism_responses": CriticismResponse,
+    "orchestration_logs": LogEvent,
+    "algorithm_metrics": Metrics,
+}
+
+
+class ThreadTotals(Record):
+    """Sums over a thread's responses."""
+
+    models: int = 0
+    tokens: int = 0
+    cost_nanos: int = 0
+
+
+class ModelStats(Record):
+    """What a model has shown in all its calls. A mean over nothing is None."""
+
+    average_response_time: float | None = None  # ms, of completed calls
+    success_rate: float | None = None  # of completed and failed calls
+    average_quality: float | None = None  # aggregate score of its answers
+    requests: int = 0
+    tokens: int = 0
+
+
+Doc = TypeVar("Doc", bound=Document)
+Changes = Mapping[str, Any]  # field name -> new value (records, not dicts)
+
+
+class Store(Protocol):
+    """The truth. `MongoStore` keeps it in MongoDB, `MemoryStore` in this process."""
+
+    def ping(self) -> None:
+        """Raises StoreUnavailableError naming the address when the store does not answer."""
+
+    # -- reading; get_* raise NotFoundError ------------------------------------------------------------------------
+
+    def get_session(self, session_id: ObjectId) -> Session:
+        """One session."""
+
+    def get_thread(self, thread_id: ObjectId) -> Thread:
+        """One thread."""
+
+    def get_response(self, response_id: ObjectId) -> Response:
+        """One response."""
+
+    def profiles(self) -> list[Profile]:
+        """All profiles, by name."""
+
+    def threads_of(self, session_id: ObjectId) -> list[Thread]:
+        """A session's threads, oldest first."""
+
+    def responses_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Response]:
+        """A thread's responses, of one iteration or all, oldest first."""
+
+    def evaluations_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Evaluation]:
+        """A thread's evaluations, by evaluator."""
+
+    def selections_of(self, thread_id: ObjectId) -> list[Selection]:
+        """A thread's selections, oldest first."""
+
+    def criticisms_of(self, thread_id: ObjectId) -> list[CriticismResponse]:
+        """A thread's criticism responses, by iteration."""
+
+    def logs_of(self, thread_id: ObjectId) -> list[LogEvent]:
+        """A thread's log events, oldest first."""
+
+    def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
+        """Metrics windows of one length, the latest first."""
+
+    def find_between(
+        self,
+        document: type[Doc],
+        field: str,
+        start: datetime,
+        end: datetime,
+        *,
+        limit: int = 100_000,
+        event_type: str | None = None,
+    ) -> list[Doc]:
+        """Documents whose `field` lies in [start, end), in that order; responses come without their texts.
+
+        `event_type` narrows log events to one kind.
+        """
+
+    def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
+        """For each model: mean aggregate score of its initial responses in this domain, and how many there were."""
+
+    def pending_of(self, thread_id: ObjectId) -> list[Response]:
+        """A thread's pending responses."""
+
+    def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
+        """What a thread has used so far, counted from its responses."""
+
+    def model_stats(self) -> dict[str, ModelStats]:
+        """For each model that was called: what it has shown so far."""
+
+    def is_current(self, thread: Thread) -> bool:
+        """Whether the thread still stands where it was read: same step, iteration and moves."""
+
+    # -- inserting: a document whose id or unique key is there already is left as it is ----------------------------
+
+    def insert_session(self, session: Session) -> None:
+        """Add a session."""
+
+    def insert_threads(self, threads: Sequence[Thread]) -> None:
+        """Add threads, all in one write, as dispatched now."""
+
+    def insert_responses(self, responses: Sequence[Response]) -> None:
+        """Add responses, all in one write, as dispatched now."""
+
+    def insert_selection(self, selection: Selection) -> Selection:
+        """Add a selection; returns the one that stands under its key, which may be an earlier run's."""
+
+    def insert_evaluation(self, evaluation: Evaluation) -> None:
+        """Add an evaluation."""
+
+    def insert_criticism(self, criticism: CriticismResponse) -> None:
+        """Add a criticism response."""
+
+    def insert_logs(self, events: Sequence[LogEvent]) -> None:
+        """Add log events."""
+
+    def insert_profiles(self, profiles: Sequence[Profile]) -> None:
+        """Add profiles that are not there yet, by model name."""
+
+    def put_metrics(self, metrics: Metrics) -> None:
+        """Add or replace the metrics of a window."""
+
+    # -- leases and moves ------------------------------------------------------------------------------------------
+
+    def claim_thread(self, thread_id: ObjectId, *, lease_s: float) -> Thread | None:
+        """Take the lease of a thread whose step needs no call; None when ended, leased, waiting or due a call."""
+
+    def claim_response(self, response_id: ObjectId, *, lease_s: float) -> Response | None:
+        """Take the lease of a pending response; None when not pending, leased or waiting."""
+
+    def renew_leases(self, tokens: Sequence[str], *, lease_s: float) -> set[str]:
+        """Prolong leases; returns the tokens that still hold."""
+
+    def move_thread(self, thread: Thread, changes: Changes, *, panel_deadline_s: float | None = None) -> Thread | None:
+        """Move a thread on from where it was read, by compare-and-set; None when somebody else did."""
+
+    def release_thread(self, thread: Thread, *, delay_s: float) -> None:
+        """Give a thread's lease back after an error: counted, and claimable again after the delay."""
+
+    def set_thread(self, thread_id: ObjectId, changes: Changes) -> None:
+        """Record facts that no move depends on: totals, the user's acceptance."""
+
+    def update_response(
+        self, response: Response, changes: Changes, *, is_release: bool = False, delay_s: float | None = None
+    ) -> Response | None:
+        """Write under the response's lease; None when the lease is lost. `is_release` gives the lease back."""
+
+    def complete_response(self, response: Response, changes: Changes) -> Response | None:
+        """Close a pending response under its lease; None when the lease is lost or it is no longer pending."""
+
+    def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
+        """Replace an attempt's estimated cost by what became known later; False when there is no estimate."""
+
+    def supersede_responses(self, thread_id: ObjectId) -> int:
+        """Leave a thread's pending responses behind. Their leases stand, so that calls in flight still settle."""
+
+    def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:
+        """Make `is_selected_best` true for one response of the thread, then false for all others."""
+
+    def update_selection(self, selection_id: ObjectId, changes: Changes) -> None:
+        """Record a selection's outcome."""
+
+    def update_criticism(self, criticism_id: ObjectId, changes: Changes) -> None:
+        """Record what the next weigh thinks of a revision."""
+
+    def update_evaluated(self, response_id: ObjectId, changes: Changes) -> None:
+        """Record the score of a completed response."""
+
+    def update_profile(self, model_name: str, changes: Changes) -> None:
+        """Record what is known anew about a model."""
+
+    def end_session(self, session_id: ObjectId, status: SessionStatus, ended_at: datetime) -> bool:
+        """End an active session; False when it has ended already."""
+
+    def set_session(self, session_id: ObjectId, changes: Changes) -> None:
+        """Record facts about a session, such as the user's satisfaction."""
+
+    # -- money: amounts in nano-dollars ----------------------------------------------------------------------------
+
+    def reserve(self, session_id: ObjectId, amounts: Mapping[str, int]) -> bool:
+        """Hold the worst cases of some attempts, all or none; False when the limit does not allow it.
+
+        An attempt that holds a reservation already keeps it and is not added again.
+        """
+
+    def settle(self, session_id: ObjectId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
+        """Turn a reservation into its cost; False (and no change) when it is settled already."""
+
+    def amend_estimate(self, session_id: ObjectId, key: str, cost: int) -> bool:
+        """Replace an estimated charge by the true one; False when there is no estimate."""
+
+    # -- what reconcile looks for; the store's clock judges --------------------------------------------------------
+
+    def expired_threads(self, *, limit: int) -> list[Thread]:
+        """Threads whose lease ran out."""
+
+    def expired_responses(self, *, limit: int) -> list[Response]:
+        """Responses whose lease ran out."""
+
+    def free_thread(self, thread: Thread) -> Thread | None:
+        """Take an expired lease away, counting the crash; None when it was renewed or freed meanwhile."""
+
+    def free_response(self, response: Response, changes: Changes) -> Response | None:
+        """Take an expired lease away, counting the crash; None when it was renewed or freed meanwhile."""
+
+    def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
+        """Record that reconcile runs; False while no lease may be freed.
+
+        After a gap longer than `gap_s` (an outage: nobody could heartbeat, so expiry proves nothing) that holds for
+        `amnesty_s`.
+        """
+
+    def overdue_threads(self, *, resend_s: float, doubles: bool, limit: int) -> list[Thread]:
+        """Threads not ended, unleased, not waiting, and dispatched longer ago than `resend_s`.
+
+        With `doubles` the wait doubles with every time that they were sent again.
+        """
+
+    def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
+        """Pending evaluations, unleased, not waiting, and dispatched longer ago than `resend_s`; see above."""
+
+    def mark_thread_sent(self, thread: Thread) -> bool:
+        """Note that a message for the thread goes out again; False when somebody else sends it."""
+
+    def mark_response_sent(self, response: Response) -> bool:
+        """Note that a message for the response goes out again; False when somebody else sends it."""
+
+    def overdue_panels(self, *, limit: int) -> list[Thread]:
+        """Threads being evaluated whose panel's deadline has passed."""
+
+    def sessions_with_reservations(self, *, limit: int) -> list[Session]:
+        """Sessions that hold money back."""
+
+    def put_sample(self, name: str, value: int) -> None:
+        """Share a number that one process samples for all."""
+
+    def get_sample(self, name: str) -> int | None:
+        """A number that another process sampled lately; None = unknown."""
+
+    def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
+        """Active sessions without a running thread and without a change for this long."""

@@ -1,0 +1,515 @@
+"""The store's twin in memory, for tests and for trying: the same verbs, the same promises, one process."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from bson import ObjectId
+
+from orchestratex.domain.base import (
+    CALL_STEPS,
+    Document,
+    Leased,
+    Purpose,
+    ResponseStatus,
+    Role,
+    SessionStatus,
+    Step,
+    to_usd,
+)
+from orchestratex.domain.criticism import CriticismResponse
+from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.log import LogEvent
+from orchestratex.domain.metrics import Metrics
+from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import AttemptCost, Response
+from orchestratex.domain.selection import Selection
+from orchestratex.domain.session import Session
+from orchestratex.domain.thread import Thread
+from orchestratex.errors import NotFoundError
+from orchestratex.store.base import COLLECTIONS, Changes, Doc, ModelStats, ThreadTotals
+
+_Work = TypeVar("_Work", bound=Leased)
+_FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
+
+# The unique keys beside _id, as in indexes.py.
+_UNIQUE: dict[type[Document], tuple[str, ...]] = {
+    Profile: ("model_name",),
+    Selection: ("thread_id", "iteration_number", "selection_phase", "ordinal"),
+    Evaluation: ("evaluated_response_id", "evaluator_model"),
+    CriticismResponse: ("thread_id", "iteration_number", "responding_model"),
+    Response: ("thread_id", "iteration_number", "role", "model_name", "purpose", "ordinal"),
+    Metrics: ("time_period", "metric_date"),
+}
+
+
+class MemoryStore:
+    """Documents in dictionaries under one lock; `clock` stands for the server's clock."""
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._samples: dict[str, int] = {}
+        self._reconciled_at: datetime | None = None
+        self._amnesty_until: datetime | None = None
+        self._tables: dict[type[Document], dict[ObjectId, Any]] = {kind: {} for kind in COLLECTIONS.values()}
+
+    def ping(self) -> None:
+        """Always there."""
+
+    # -- reading
+
+    def get_session(self, session_id: ObjectId) -> Session:
+        return self._get(Session, session_id, "session_id")
+
+    def get_thread(self, thread_id: ObjectId) -> Thread:
+        return self._get(Thread, thread_id, "thread_id")
+
+    def get_response(self, response_id: ObjectId) -> Response:
+        return self._get(Response, response_id, "response_id")
+
+    def profiles(self) -> list[Profile]:
+        return sorted(self._all(Profile), key=lambda profile: profile.model_name)
+
+    def threads_of(self, session_id: ObjectId) -> list[Thread]:
+        return [thread for thread in self._all(Thread) if thread.session_id == session_id]
+
+    def responses_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Response]:
+        found = [r for r in self._all(Response) if r.thread_id == thread_id and iteration in (None, r.iteration_number)]
+        return sorted(found, key=lambda response: (response.timestamp, response.id))
+
+    def evaluations_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Evaluation]:
+        found = [
+            e for e in self._all(Evaluation) if e.thread_id == thread_id and iteration in (None, e.iteration_number)
+        ]
+        return sorted(found, key=lambda evaluation: (evaluation.iteration_number, evaluation.evaluator_model))
+
+    def selections_of(self, thread_id: ObjectId) -> list[Selection]:
+        found = [selection for selection in self._all(Selection) if selection.thread_id == thread_id]
+        return sorted(found, key=lambda selection: (selection.iteration_number, selection.timestamp))
+
+    def criticisms_of(self, thread_id: ObjectId) -> list[CriticismResponse]:
+        found = [criticism for criticism in self._all(CriticismResponse) if criticism.thread_id == thread_id]
+        return sorted(found, key=lambda criticism: criticism.iteration_number)
+
+    def logs_of(self, thread_id: ObjectId) -> list[LogEvent]:
+        return [event for event in self._all(LogEvent) if event.thread_id == thread_id]
+
+    def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
+        found = [metrics for metrics in self._all(Metrics) if metrics.time_period == time_period]
+        return sorted(found, key=lambda metrics: metrics.metric_date, reverse=True)[:limit]
+
+    def find_between(
+        self,
+        document: type[Doc],
+        field: str,
+        start: datetime,
+        end: datetime,
+        *,
+        limit: int = 100_000,
+        event_type: str | None = None,
+    ) -> list[Doc]:
+        return [
+            found
+            for found in self._all(document)
+            if getattr(found, field) is not None
+            and start <= getattr(found, field) < end
+            and event_type in (None, getattr(found, "event_type", None))
+        ][:limit]
+
+    def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
+        scores: dict[str, list[float]] = {}
+        for response in self._all(Response):
+            if (
+                response.domain == domain
+                and response.role is Role.PRIMARY
+                and response.purpose is Purpose.ANSWER
+                and response.selection_score is not None
+            ):
+                scores.setdefault(response.model_name, []).append(response.selection_score)
+        return {model: (sum(values) / len(values), len(values)) for model, values in scores.items()}
+
+    def pending_of(self, thread_id: ObjectId) -> list[Response]:
+        return [r for r in self._all(Response) if r.thread_id == thread_id and r.status is ResponseStatus.PENDING]
+
+    def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
+        paid = [r for r in self._all(Response) if r.thread_id == thread_id and r.cost is not None]
+        return ThreadTotals(
+            models=len({response.model_name for response in paid}),
+            tokens=sum(response.tokens_used.total_tokens for response in paid if response.tokens_used),
+            cost_nanos=sum(response.cost_nanos for response in paid),
+        )
+
+    def model_stats(self) -> dict[str, ModelStats]:
+        calls: dict[str, list[Response]] = {}
+        for response in self._all(Response):
+            if response.cost is not None or response.status is ResponseStatus.FAILED:
+                calls.setdefault(response.model_name, []).append(response)
+        return {model: _measure(responses) for model, responses in calls.items()}
+
+    def is_current(self, thread: Thread) -> bool:
+        return _stands(self._get(Thread, thread.id, "thread_id"), thread)
+
+    # -- inserting
+
+    def insert_session(self, session: Session) -> None:
+        self._insert([session])
+
+    def insert_threads(self, threads: Sequence[Thread]) -> None:
+        self._insert([thread.model_copy(update={"dispatched_at": self._now()}) for thread in threads])
+
+    def insert_responses(self, responses: Sequence[Response]) -> None:
+        self._insert([response.model_copy(update={"dispatched_at": self._now()}) for response in responses])
+
+    def insert_selection(self, selection: Selection) -> Selection:
+        self._insert([selection])
+        return self._get(Selection, selection.id, "selection_id")
+
+    def insert_evaluation(self, evaluation: Evaluation) -> None:
+        self._insert([evaluation])
+
+    def insert_criticism(self, criticism: CriticismResponse) -> None:
+        self._insert([criticism])
+
+    def insert_logs(self, events: Sequence[LogEvent]) -> None:
+        self._insert(events)
+
+    def insert_profiles(self, profiles: Sequence[Profile]) -> None:
+        self._insert(profiles)
+
+    def put_metrics(self, metrics: Metrics) -> None:
+        with self._lock:
+            for known in self._all(Metrics):
+                if (known.time_period, known.metric_date) == (metrics.time_period, metrics.metric_date):
+                    self._tables[Metrics][known.id] = metrics.model_copy(update={"id": known.id})
+                    return
+            self._insert([metrics])
+
+    # -- leases and moves
+
+    def claim_thread(self, thread_id: ObjectId, *, lease_s: float) -> Thread | None:
+        with self._lock:
+            thread = self._tables[Thread].get(thread_id)
+            if thread is None or thread.due_step is None or thread.due_step in CALL_STEPS:
+                return None
+            return self._claim(thread, lease_s)
+
+    def claim_response(self, response_id: ObjectId, *, lease_s: float) -> Response | None:
+        with self._lock:
+            response = self._tables[Response].get(response_id)
+            if response is None or response.status is not ResponseStatus.PENDING:
+                return None
+            claimed = self._claim(response, lease_s)
+            return claimed and self._put(claimed, {"sent_at": None})
+
+    def renew_leases(self, tokens: Sequence[str], *, lease_s: float) -> set[str]:
+        with self._lock:
+            held: set[str] = set()
+            for work in [*self._all(Thread), *self._all(Response)]:
+                if work.lease_token in tokens:
+                    self._put(work, {"lease_until": self._now() + timedelta(seconds=lease_s)})
+                    held.add(work.lease_token or "")
+            return held
+
+    def move_thread(self, thread: Thread, changes: Changes, *, panel_deadline_s: float | None = None) -> Thread | None:
+        with self._lock:
+            known = self._get(Thread, thread.id, "thread_id")
+            if not _stands(known, thread) or known.lease_token != thread.lease_token:
+                return None
+            now = self._now()
+            moved: dict[str, Any] = {
+                **changes,
+                **_FREED,
+                "moves": known.moves + 1,
+                "crashes": 0,
+                "errors": 0,
+                "dispatches": 0,
+                "not_before": None,
+                "dispatched_at": now,
+                "updated_at": now,
+            }
+            if panel_deadline_s is not None:
+                moved["panel_deadline"] = now + timedelta(seconds=panel_deadline_s)
+            return self._put(known, moved)
+
+    def release_thread(self, thread: Thread, *, delay_s: float) -> None:
+        with self._lock:
+            known = self._get(Thread, thread.id, "thread_id")
+            if known.lease_token == thread.lease_token:
+                wait = self._now() + timedelta(seconds=delay_s)
+                self._put(known, {**_FREED, "errors": known.errors + 1, "not_before": wait})
+
+    def set_thread(self, thread_id: ObjectId, changes: Changes) -> None:
+        with self._lock:
+            self._put(self._get(Thread, thread_id, "thread_id"), changes)
+
+    def update_response(
+        self, response: Response, changes: Changes, *, is_release: bool = False, delay_s: float | None = None
+    ) -> Response | None:
+        with self._lock:
+            known = self._get(Response, response.id, "response_id")
+            if response.lease_token is None or known.lease_token != response.lease_token:
+                return None
+            update = {**changes, **(_FREED if is_release else {})}
+            if delay_s is not None:
+                update["not_before"] = self._now() + timedelta(seconds=delay_s)
+            return self._put(known, update)
+
+    def complete_response(self, response: Response, changes: Changes) -> Response | None:
+        with self._lock:
+            known = self._get(Response, response.id, "response_id")
+            is_ours = response.lease_token is not None and known.lease_token == response.lease_token
+            if not is_ours or known.status is not ResponseStatus.PENDING:
+                return None
+            return self._put(known, {**changes, **_FREED})
+
+    def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
+        with self._lock:
+            known = self._get(Response, response_id, "response_id")
+            old = known.attempt_costs.get(str(attempt))
+            if old is None or old.source != "estimated":
+                return False
+            nanos = known.cost_nanos - old.nanos + cost.nanos
+            costs = {**known.attempt_costs, str(attempt): cost}
+            self._put(known, {"attempt_costs": costs, "cost_nanos": nanos, "cost": to_usd(nanos)})
+            return True
+
+    def supersede_responses(self, thread_id: ObjectId) -> int:
+        with self._lock:
+            found = [r for r in self._all(Response) if r.thread_id == thread_id and r.status is ResponseStatus.PENDING]
+            for response in found:
+                self._put(response, {"status": ResponseStatus.SUPERSEDED})
+            return len(found)
+
+    def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:
+        with self._lock:
+            for response in self._all(Response):
+                if response.thread_id == thread_id:
+                    self._put(response, {"is_selected_best": response.id == response_id})
+
+    def update_selection(self, selection_id: ObjectId, changes: Changes) -> None:
+        self._change(Selection, selection_id, changes)
+
+    def update_criticism(self, criticism_id: ObjectId, changes: Changes) -> None:
+        self._change(CriticismResponse, criticism_id, changes)
+
+    def update_evaluated(self, response_id: ObjectId, changes: Changes) -> None:
+        self._change(Response, response_id, changes)
+
+    def update_profile(self, model_name: str, changes: Changes) -> None:
+        with self._lock:
+            for profile in self._all(Profile):
+                if profile.model_name == model_name:
+                    self._put(profile, {**changes, "updated_at": self._now()})
+
+    def end_session(self, session_id: ObjectId, status: SessionStatus, ended_at: datetime) -> bool:
+        with self._lock:
+            session = self._get(Session, session_id, "session_id")
+            if session.status is not SessionStatus.ACTIVE:
+                return False
+            self._put(session, {"status": status, "session_end": ended_at, "updated_at": ended_at})
+            return True
+
+    def set_session(self, session_id: ObjectId, changes: Changes) -> None:
+        self._change(Session, session_id, changes)
+
+    # -- money
+
+    def reserve(self, session_id: ObjectId, amounts: Mapping[str, int]) -> bool:
+        with self._lock:
+            session = self._get(Session, session_id, "session_id")
+            new = {key: amount for key, amount in amounts.items() if key not in session.reservations}
+            held = session.held_nanos + sum(new.values())
+            limit = session.cost_limit_nanos
+            if new and limit is not None and session.total_cost_nanos + held > limit:
+                return False
+            self._put(session, {"held_nanos": held, "reservations": {**session.reservations, **new}})
+            return True
+
+    def settle(self, session_id: ObjectId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
+        with self._lock:
+            session = self._get(Session, session_id, "session_id")
+            if key not in session.reservations:
+                return False
+            left = {name: amount for name, amount in session.reservations.items() if name != key}
+            total = session.total_cost_nanos + cost
+            self._put(
+                session,
+                {
+                    "reservations": left,
+                    "held_nanos": session.held_nanos - session.reservations[key],
+                    "total_cost_nanos": total,
+                    "total_cost": to_usd(total),
+                    "estimates": {**session.estimates, key: cost} if is_estimate else session.estimates,
+                    "updated_at": self._now(),
+                },
+            )
+            return True
+
+    def amend_estimate(self, session_id: ObjectId, key: str, cost: int) -> bool:
+        with self._lock:
+            session = self._get(Session, session_id, "session_id")
+            if key not in session.estimates:
+                return False
+            total = session.total_cost_nanos - session.estimates[key] + cost
+            left = {name: amount for name, amount in session.estimates.items() if name != key}
+            self._put(session, {"total_cost_nanos": total, "total_cost": to_usd(total), "estimates": left})
+            return True
+
+    # -- reconcile
+
+    def expired_threads(self, *, limit: int) -> list[Thread]:
+        return [thread for thread in self._all(Thread) if self._is_expired(thread)][:limit]
+
+    def expired_responses(self, *, limit: int) -> list[Response]:
+        return [response for response in self._all(Response) if self._is_expired(response)][:limit]
+
+    def free_thread(self, thread: Thread) -> Thread | None:
+        return self._free(thread, {})
+
+    def free_response(self, response: Response, changes: Changes) -> Response | None:
+        return self._free(response, {**changes, "sent_at": None})
+
+    def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
+        with self._lock:
+            now = self._now()
+            if self._reconciled_at is not None and now - self._reconciled_at > timedelta(seconds=gap_s):
+                self._amnesty_until = now + timedelta(seconds=amnesty_s)
+            self._reconciled_at = now
+            return self._amnesty_until is None or self._amnesty_until <= now
+
+    def overdue_threads(self, *, resend_s: float, doubles: bool, limit: int) -> list[Thread]:
+        running = [thread for thread in self._all(Thread) if thread.due_step is not None]
+        return [thread for thread in running if self._is_overdue(thread, resend_s, doubles)][:limit]
+
+    def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
+        pending = [r for r in self._all(Response) if r.status is ResponseStatus.PENDING and r.role is Role.EVALUATOR]
+        return [response for response in pending if self._is_overdue(response, resend_s, doubles)][:limit]
+
+    def mark_thread_sent(self, thread: Thread) -> bool:
+        return self._mark_sent(thread)
+
+    def mark_response_sent(self, response: Response) -> bool:
+        return self._mark_sent(response)
+
+    def overdue_panels(self, *, limit: int) -> list[Thread]:
+        now = self._now()
+        return [
+            thread
+            for thread in self._all(Thread)
+            if thread.due_step is Step.EVALUATE and thread.panel_deadline is not None and thread.panel_deadline < now
+        ][:limit]
+
+    def sessions_with_reservations(self, *, limit: int) -> list[Session]:
+        return [session for session in self._all(Session) if session.reservations][:limit]
+
+    def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
+        before = self._now() - timedelta(seconds=idle_s)
+        with self._lock:
+            busy = {thread.session_id for thread in self._all(Thread) if not thread.is_ended}
+            return [
+                session
+                for session in self._all(Session)
+                if session.status is SessionStatus.ACTIVE and session.updated_at < before and session.id not in busy
+            ][:limit]
+
+    def put_sample(self, name: str, value: int) -> None:
+        self._samples[name] = value
+
+    def get_sample(self, name: str) -> int | None:
+        return self._samples.get(name)
+
+    # -- inside
+
+    def _now(self) -> datetime:
+        now = self._clock()
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+    def _all(self, kind: type[Doc]) -> list[Doc]:
+        with self._lock:
+            return list(self._tables[kind].values())
+
+    def _get(self, kind: type[Doc], document_id: ObjectId, field: str) -> Doc:
+        found: Doc | None = self._tables[kind].get(document_id)
+        if found is None:
+            raise NotFoundError(field, f"{document_id} names nothing")
+        return found
+
+    def _put(self, document: Doc, changes: Changes) -> Doc:
+        changed = document.model_copy(update=dict(changes))
+        self._tables[type(document)][document.id] = changed
+        return changed
+
+    def _change(self, kind: type[Doc], document_id: ObjectId, changes: Changes) -> None:
+        with self._lock:
+            self._put(self._get(kind, document_id, "id"), changes)
+
+    def _insert(self, documents: Sequence[Document]) -> None:
+        with self._lock:
+            for document in documents:
+                table = self._tables[type(document)]
+                fields = _UNIQUE.get(type(document), ())
+                key = [getattr(document, field) for field in fields]
+                taken = fields and any([getattr(known, field) for field in fields] == key for known in table.values())
+                if document.id not in table and not taken:
+                    table[document.id] = document
+
+    def _claim(self, work: _Work, lease_s: float) -> _Work | None:
+        now = self._now()
+        if work.lease_token is not None or (work.not_before is not None and work.not_before > now):
+            return None
+        until = now + timedelta(seconds=lease_s)
+        return self._put(work, {"lease_token": secrets.token_hex(8), "lease_until": until, "attempt": work.attempt + 1})
+
+    def _is_expired(self, work: Leased) -> bool:
+        return work.lease_token is not None and work.lease_until is not None and work.lease_until < self._now()
+
+    def _free(self, work: _Work, changes: Changes) -> _Work | None:
+        with self._lock:
+            known: _Work | None = self._tables[type(work)].get(work.id)
+            if known is None or known.lease_token != work.lease_token or not self._is_expired(known):
+                return None
+            return self._put(known, {**changes, **_FREED, "crashes": known.crashes + 1})
+
+    def _is_overdue(self, work: Leased, resend_s: float, doubles: bool) -> bool:
+        now = self._now()
+        is_free = work.lease_token is None and (work.not_before is None or work.not_before <= now)
+        since = max(filter(None, (work.dispatched_at, work.not_before)), default=None)
+        wait = timedelta(seconds=resend_s * (2 ** min(work.dispatches, 6) if doubles else 1))
+        return is_free and (since is None or since + wait < now)
+
+    def _mark_sent(self, work: Leased) -> bool:
+        with self._lock:
+            known = self._tables[type(work)].get(work.id)
+            if known is None or known.dispatched_at != work.dispatched_at:
+                return False
+            self._put(known, {"dispatched_at": self._now(), "dispatches": known.dispatches + 1})
+            return True
+
+
+def _measure(calls: list[Response]) -> ModelStats:
+    completed = [call for call in calls if call.status is ResponseStatus.COMPLETED]
+    decided = [call for call in calls if call.status in {ResponseStatus.COMPLETED, ResponseStatus.FAILED}]
+    return ModelStats(
+        average_response_time=_mean([call.response_time for call in completed if call.response_time is not None]),
+        success_rate=_mean([float(call.status is ResponseStatus.COMPLETED) for call in decided]),
+        average_quality=_mean([call.selection_score for call in calls if call.selection_score is not None]),
+        requests=len(calls),
+        tokens=sum(call.tokens_used.total_tokens for call in calls if call.tokens_used),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _stands(known: Thread, thread: Thread) -> bool:
+    return (known.due_step, known.current_iteration, known.moves) == (
+        thread.due_step,
+        thread.current_iteration,
+        thread.moves,
+    )

@@ -1,0 +1,57 @@
+"""How the database comes to its present form, and how later changes reach it.
+
+A migration has a number, runs once, and is recorded in `schema_migrations`. Each is written so that running it twice,
+or by two programs at once, or beside running workers, does no harm: it adds before anything needs the addition.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any, Final
+
+from pymongo.database import Database
+
+from orchestratex.domain.profile import Profile
+from orchestratex.store.indexes import create_indexes
+from orchestratex.store.mongo import MongoStore
+from orchestratex.store.validators import apply_validators
+
+_Database = Database[dict[str, Any]]
+
+
+def shipped_profiles(now: datetime) -> list[Profile]:
+    """The eight profiles that come with the package."""
+    table = tomllib.loads(files("orchestratex.store").joinpath("profiles.toml").read_text(encoding="utf-8"))
+    return [Profile.model_validate({**row, "created_at": now, "updated_at": now}) for row in table["profiles"]]
+
+
+def _load_profiles(store: MongoStore) -> None:
+    store.insert_profiles(shipped_profiles(datetime.now(UTC)))
+
+
+MIGRATIONS: Final[dict[int, tuple[str, Callable[[MongoStore], None]]]] = {
+    1: ("load the shipped model profiles", _load_profiles),
+}
+
+
+def init_db(store: MongoStore) -> list[str]:
+    """Bring the database to the present form; returns what was done. Idempotent.
+
+    Validators and indexes follow the code at every run; numbered migrations run once. Raises StoreUnavailableError.
+    """
+    store.ping()
+    apply_validators(store.database)
+    create_indexes(store.database)
+    done = [f"validators and indexes of {len(store.database.list_collection_names())} collections are in force"]
+    applied = {row["_id"] for row in store.database["schema_migrations"].find({}, {"_id": 1})}
+    for number, (name, migrate) in sorted(MIGRATIONS.items()):
+        if number in applied:
+            continue
+        migrate(store)
+        record = {"name": name, "applied_at": datetime.now(UTC)}
+        store.database["schema_migrations"].update_one({"_id": number}, {"$set": record}, upsert=True)
+        done.append(f"migration {number}: {name}")
+    return done

@@ -1,0 +1,577 @@
+"""The store in MongoDB: single documents changed by compare-and-set, judged by the server's clock (`$$NOW`)."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from bson import ObjectId
+from bson.codec_options import CodecOptions
+from pydantic import BaseModel
+from pymongo import ASCENDING, DESCENDING, MongoClient, ReturnDocument, UpdateOne
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, ExecutionTimeout
+from pymongo.write_concern import WriteConcern
+
+from orchestratex.domain.base import (
+    CALL_STEPS,
+    NANOS_PER_USD,
+    Document,
+    Leased,
+    Purpose,
+    ResponseStatus,
+    Role,
+    SessionStatus,
+    Step,
+)
+from orchestratex.domain.criticism import CriticismResponse
+from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.log import LogEvent
+from orchestratex.domain.metrics import Metrics
+from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import AttemptCost, Response
+from orchestratex.domain.selection import Selection
+from orchestratex.domain.session import Session
+from orchestratex.domain.thread import Thread
+from orchestratex.errors import NotFoundError, StoreUnavailableError
+from orchestratex.store.base import COLLECTIONS, Changes, Doc, ModelStats, ThreadTotals
+
+_Work = TypeVar("_Work", bound=Leased)
+_Class = TypeVar("_Class")
+_Mongo = dict[str, Any]
+
+_NAMES: dict[type[Document], str] = {document: name for name, document in COLLECTIONS.items()}
+_DUPLICATE_KEY = 11000
+_FREED: _Mongo = {"lease_token": None, "lease_until": None}
+_TEXTS = ("prompt_sent", "response_text", "completion", "self_assessment")  # most of a response's bytes
+_SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
+_MAX_DOUBLINGS = 6  # a message that was sent again so often waits 64 times the first wait
+
+
+def connect(uri: str, *, pool_size: int = 100, client_name: str = "orchestratex") -> MongoClient[_Mongo]:
+    """A client whose writes are majority-acknowledged and retried. Make it after a fork, never before.
+
+    Raises StoreUnavailableError when the URI cannot be read.
+    """
+    try:
+        return MongoClient(
+            uri,
+            appname=client_name,
+            tz_aware=True,
+            w="majority",
+            journal=True,
+            retryWrites=True,
+            maxPoolSize=pool_size,
+            serverSelectionTimeoutMS=20_000,
+            connectTimeoutMS=5_000,
+            socketTimeoutMS=30_000,
+        )
+    except ValueError as error:  # pymongo's ConfigurationError and InvalidURI
+        raise StoreUnavailableError(f"ORCHESTRATEX_MONGODB_URI cannot be read: {error}") from error
+
+
+def dump(document: Document) -> _Mongo:
+    """A record as MongoDB keeps it."""
+    return document.model_dump(by_alias=True)
+
+
+def _dump_value(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(by_alias=True)
+    if isinstance(value, Mapping):
+        return {key: _dump_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_dump_value(item) for item in value]
+    return value
+
+
+def _set(changes: Changes) -> _Mongo:
+    """Fields of a pipeline's $set: values are literals, whatever text they hold."""
+    return {name: {"$literal": _dump_value(value)} for name, value in changes.items()}
+
+
+def _in(seconds: float) -> _Mongo:
+    """The server's time in so many seconds."""
+    return {"$add": ["$$NOW", round(seconds * 1000)]}
+
+
+def _translate(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def verb(self: MongoStore, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(self, *args, **kwargs)
+        except (ConnectionFailure, ExecutionTimeout) as error:  # elections, restarts, lost networks
+            raise StoreUnavailableError(f"MongoDB at {self.address} does not answer: {error}") from error
+
+    return verb
+
+
+def _translate_all(store: type[_Class]) -> type[_Class]:
+    for name, member in vars(store).copy().items():
+        if callable(member) and not name.startswith("_"):
+            setattr(store, name, _translate(member))
+    return store
+
+
+@_translate_all
+class MongoStore:
+    """See Store. Every verb raises StoreUnavailableError when MongoDB does not answer."""
+
+    def __init__(self, client: MongoClient[_Mongo], database: str) -> None:
+        self.client = client
+        self.database = client.get_database(database, codec_options=CodecOptions(tz_aware=True))
+        self._sessions = self._collection(Session)
+        self._threads = self._collection(Thread)
+        self._responses = self._collection(Response)
+        # the log is not the ledger: losing its last lines in an election is no harm, waiting for a majority is
+        self._logs = self._collection(LogEvent).with_options(write_concern=WriteConcern(w=1))
+
+    @property
+    def address(self) -> str:
+        """Where the servers are, without credentials."""
+        seeds = self.client.topology_description.server_descriptions()
+        return ",".join(f"{host}:{port}" for host, port in sorted(seeds, key=str)) or "no address"
+
+    def ping(self) -> None:
+        self.client.admin.command("ping")
+
+    # -- reading
+
+    def get_session(self, session_id: ObjectId) -> Session:
+        return self._get(Session, session_id, "session_id")
+
+    def get_thread(self, thread_id: ObjectId) -> Thread:
+        return self._get(Thread, thread_id, "thread_id")
+
+    def get_response(self, response_id: ObjectId) -> Response:
+        return self._get(Response, response_id, "response_id")
+
+    def profiles(self) -> list[Profile]:
+        return self._find(Profile, {}, [("model_name", ASCENDING)])
+
+    def threads_of(self, session_id: ObjectId) -> list[Thread]:
+        return self._find(Thread, {"session_id": session_id}, [("created_at", ASCENDING)])
+
+    def responses_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Response]:
+        return self._find(Response, _of(thread_id, iteration), [("timestamp", ASCENDING), ("_id", ASCENDING)])
+
+    def evaluations_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Evaluation]:
+        order = [("iteration_number", ASCENDING), ("evaluator_model", ASCENDING)]
+        return self._find(Evaluation, _of(thread_id, iteration), order)
+
+    def selections_of(self, thread_id: ObjectId) -> list[Selection]:
+        order = [("iteration_number", ASCENDING), ("timestamp", ASCENDING)]
+        return self._find(Selection, {"thread_id": thread_id}, order)
+
+    def criticisms_of(self, thread_id: ObjectId) -> list[CriticismResponse]:
+        return self._find(CriticismResponse, {"thread_id": thread_id}, [("iteration_number", ASCENDING)])
+
+    def logs_of(self, thread_id: ObjectId) -> list[LogEvent]:
+        return self._find(LogEvent, {"thread_id": thread_id}, [("timestamp", ASCENDING)])
+
+    def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
+        return self._find(Metrics, {"time_period": time_period}, [("metric_date", DESCENDING)], limit)
+
+    def find_between(
+        self,
+        document: type[Doc],
+        field: str,
+        start: datetime,
+        end: datetime,
+        *,
+        limit: int = 100_000,
+        event_type: str | None = None,
+    ) -> list[Doc]:
+        window: _Mongo = {field: {"$gte": start, "$lt": end}}
+        if event_type is not None:
+            window["event_type"] = event_type
+        without = dict.fromkeys(_TEXTS, 0) if document is Response else None
+        rows = self._collection(document).find(window, without, limit=limit, sort=[(field, ASCENDING)])
+        return [document.model_validate(row) for row in rows]
+
+    def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
+        scored = {
+            "role": Role.PRIMARY,
+            "purpose": Purpose.ANSWER,
+            "selection_score": {"$ne": None},
+            "domain": domain,
+        }
+        rows = self._responses.aggregate(
+            [
+                {"$match": scored},
+                {"$group": {"_id": "$model_name", "mean": {"$avg": "$selection_score"}, "count": {"$sum": 1}}},
+            ]
+        )
+        return {row["_id"]: (row["mean"], row["count"]) for row in rows}
+
+    def pending_of(self, thread_id: ObjectId) -> list[Response]:
+        return self._find(Response, {"thread_id": thread_id, "status": ResponseStatus.PENDING}, [])
+
+    def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
+        total = {
+            "_id": None,
+            "models": {"$addToSet": "$model_name"},
+            "tokens": {"$sum": "$tokens_used.total_tokens"},
+            "cost_nanos": {"$sum": "$cost_nanos"},
+        }
+        paid = {"thread_id": thread_id, "cost": {"$ne": None}}
+        for row in self._responses.aggregate([{"$match": paid}, {"$group": total}]):
+            return ThreadTotals(models=len(row["models"]), tokens=row["tokens"], cost_nanos=row["cost_nanos"])
+        return ThreadTotals()
+
+    def model_stats(self) -> dict[str, ModelStats]:
+        is_completed = {"$eq": ["$status", ResponseStatus.COMPLETED]}
+        is_decided = {"$in": ["$status", [ResponseStatus.COMPLETED, ResponseStatus.FAILED]]}
+        means = {
+            "_id": "$model_name",
+            "average_response_time": {"$avg": {"$cond": [is_completed, "$response_time", None]}},
+            "success_rate": {"$avg": {"$cond": [is_decided, {"$cond": [is_completed, 1, 0]}, None]}},
+            "average_quality": {"$avg": "$selection_score"},
+            "requests": {"$sum": 1},
+            "tokens": {"$sum": "$tokens_used.total_tokens"},
+        }
+        called = {"$or": [{"cost": {"$ne": None}}, {"status": ResponseStatus.FAILED}]}
+        rows = self._responses.aggregate([{"$match": called}, {"$group": means}])
+        return {row["_id"]: ModelStats.model_validate(row) for row in rows}
+
+    def is_current(self, thread: Thread) -> bool:
+        return self._threads.find_one(_stands(thread), {"_id": 1}) is not None
+
+    # -- inserting
+
+    def insert_session(self, session: Session) -> None:
+        self._insert(session)
+
+    def insert_threads(self, threads: Sequence[Thread]) -> None:
+        self._insert_dispatched(self._threads, threads)
+
+    def insert_responses(self, responses: Sequence[Response]) -> None:
+        self._insert_dispatched(self._responses, responses)
+
+    def insert_selection(self, selection: Selection) -> Selection:
+        self._insert(selection)
+        return self._get(Selection, selection.id, "selection_id")
+
+    def insert_evaluation(self, evaluation: Evaluation) -> None:
+        self._insert(evaluation)
+
+    def insert_criticism(self, criticism: CriticismResponse) -> None:
+        self._insert(criticism)
+
+    def insert_logs(self, events: Sequence[LogEvent]) -> None:
+        if events:
+            self._logs.insert_many([dump(event) for event in events], ordered=False)
+
+    def insert_profiles(self, profiles: Sequence[Profile]) -> None:
+        for profile in profiles:
+            self._insert(profile)
+
+    def put_metrics(self, metrics: Metrics) -> None:
+        window = {"time_period": metrics.time_period, "metric_date": metrics.metric_date}
+        fields = dump(metrics)
+        document_id = fields.pop("_id")
+        changes = {"$set": fields, "$setOnInsert": {"_id": document_id}}
+        try:
+            self._collection(Metrics).update_one(window, changes, upsert=True)
+        except DuplicateKeyError:  # two beats inserted the window at once: now it is there
+            self._collection(Metrics).update_one(window, {"$set": fields})
+
+    # -- leases and moves
+
+    def claim_thread(self, thread_id: ObjectId, *, lease_s: float) -> Thread | None:
+        due = {"_id": thread_id, "due_step": {"$nin": [None, *CALL_STEPS]}}
+        return self._claim(Thread, due, lease_s, {})
+
+    def claim_response(self, response_id: ObjectId, *, lease_s: float) -> Response | None:
+        return self._claim(Response, {"_id": response_id, "status": ResponseStatus.PENDING}, lease_s, {"sent_at": None})
+
+    def renew_leases(self, tokens: Sequence[str], *, lease_s: float) -> set[str]:
+        held: set[str] = set()
+        mine = {"lease_token": {"$in": list(tokens)}}
+        for collection in (self._responses, self._threads):
+            collection.update_many(mine, [{"$set": {"lease_until": _in(lease_s)}}])
+            held.update(row["lease_token"] for row in collection.find(mine, {"lease_token": 1}))
+        return held
+
+    def move_thread(self, thread: Thread, changes: Changes, *, panel_deadline_s: float | None = None) -> Thread | None:
+        moved: _Mongo = {
+            **_set({**changes, **_FREED, "crashes": 0, "errors": 0, "dispatches": 0, "not_before": None}),
+            "moves": {"$add": ["$moves", 1]},
+            "dispatched_at": "$$NOW",
+            "updated_at": "$$NOW",
+        }
+        if panel_deadline_s is not None:
+            moved["panel_deadline"] = _in(panel_deadline_s)
+        return self._change(Thread, {**_stands(thread), "lease_token": thread.lease_token}, moved)
+
+    def release_thread(self, thread: Thread, *, delay_s: float) -> None:
+        mine = {"_id": thread.id, "lease_token": thread.lease_token}
+        freed = {**_set(_FREED), "errors": {"$add": ["$errors", 1]}, "not_before": _in(delay_s)}
+        self._change(Thread, mine, freed)
+
+    def set_thread(self, thread_id: ObjectId, changes: Changes) -> None:
+        self._threads.update_one({"_id": thread_id}, {"$set": _dump_value(changes)})
+
+    def update_response(
+        self, response: Response, changes: Changes, *, is_release: bool = False, delay_s: float | None = None
+    ) -> Response | None:
+        if response.lease_token is None:
+            return None
+        update = _set({**changes, **(_FREED if is_release else {})})
+        if delay_s is not None:
+            update["not_before"] = _in(delay_s)
+        return self._change(Response, {"_id": response.id, "lease_token": response.lease_token}, update)
+
+    def complete_response(self, response: Response, changes: Changes) -> Response | None:
+        if response.lease_token is None:
+            return None
+        mine = {"_id": response.id, "lease_token": response.lease_token, "status": ResponseStatus.PENDING}
+        return self._change(Response, mine, _set({**changes, **_FREED}))
+
+    def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
+        field = f"attempt_costs.{attempt}"
+        nanos = {"$add": [{"$subtract": ["$cost_nanos", f"${field}.nanos"]}, cost.nanos]}
+        result = self._responses.update_one(
+            {"_id": response_id, f"{field}.source": "estimated"},
+            [
+                {"$set": {"cost_nanos": nanos, "cost": {"$divide": [nanos, NANOS_PER_USD]}}},
+                {"$set": _set({field: cost})},
+            ],
+        )
+        return result.modified_count == 1
+
+    def supersede_responses(self, thread_id: ObjectId) -> int:
+        pending = {"thread_id": thread_id, "status": ResponseStatus.PENDING}
+        result = self._responses.update_many(pending, {"$set": {"status": ResponseStatus.SUPERSEDED}})
+        return result.modified_count
+
+    def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:
+        if response_id is not None:
+            self._responses.update_one({"_id": response_id}, {"$set": {"is_selected_best": True}})
+        others = {"thread_id": thread_id, "_id": {"$ne": response_id}, "is_selected_best": True}
+        self._responses.update_many(others, {"$set": {"is_selected_best": False}})
+
+    def update_selection(self, selection_id: ObjectId, changes: Changes) -> None:
+        self._collection(Selection).update_one({"_id": selection_id}, {"$set": _dump_value(changes)})
+
+    def update_criticism(self, criticism_id: ObjectId, changes: Changes) -> None:
+        self._collection(CriticismResponse).update_one({"_id": criticism_id}, {"$set": _dump_value(changes)})
+
+    def update_evaluated(self, response_id: ObjectId, changes: Changes) -> None:
+        self._responses.update_one({"_id": response_id}, {"$set": _dump_value(changes)})
+
+    def update_profile(self, model_name: str, changes: Changes) -> None:
+        update = {"$set": _dump_value(changes), "$currentDate": {"updated_at": True}}
+        self._collection(Profile).update_one({"model_name": model_name}, update)
+
+    def end_session(self, session_id: ObjectId, status: SessionStatus, ended_at: datetime) -> bool:
+        ended = {"status": status, "session_end": ended_at, "updated_at": ended_at}
+        active = {"_id": session_id, "status": SessionStatus.ACTIVE}
+        return self._sessions.update_one(active, {"$set": ended}).modified_count == 1
+
+    def set_session(self, session_id: ObjectId, changes: Changes) -> None:
+        self._sessions.update_one({"_id": session_id}, {"$set": _dump_value(changes)})
+
+    # -- money
+
+    def reserve(self, session_id: ObjectId, amounts: Mapping[str, int]) -> bool:
+        """See Store. The one conditional update that makes overspending impossible at any concurrency."""
+        wanted = dict(amounts)
+        while wanted:
+            if self._reserve_all(session_id, wanted):
+                return True
+            held = self.get_session(session_id).reservations
+            missing = {key: amount for key, amount in wanted.items() if key not in held}
+            if len(missing) == len(wanted):  # nobody holds them: the limit refused
+                return False
+            wanted = missing
+        return True
+
+    def settle(self, session_id: ObjectId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
+        total = {"$add": ["$total_cost_nanos", cost]}
+        charged: _Mongo = {
+            "held_nanos": {"$subtract": ["$held_nanos", f"$reservations.{key}"]},
+            "total_cost_nanos": total,
+            "total_cost": {"$divide": [total, NANOS_PER_USD]},
+            "updated_at": "$$NOW",
+        }
+        if is_estimate:
+            charged[f"estimates.{key}"] = cost
+        result = self._sessions.update_one(
+            {"_id": session_id, f"reservations.{key}": {"$exists": True}},
+            [{"$set": charged}, {"$unset": f"reservations.{key}"}],
+        )
+        return result.modified_count == 1
+
+    def amend_estimate(self, session_id: ObjectId, key: str, cost: int) -> bool:
+        total = {"$add": [{"$subtract": ["$total_cost_nanos", f"$estimates.{key}"]}, cost]}
+        result = self._sessions.update_one(
+            {"_id": session_id, f"estimates.{key}": {"$exists": True}},
+            [
+                {"$set": {"total_cost_nanos": total, "total_cost": {"$divide": [total, NANOS_PER_USD]}}},
+                {"$unset": f"estimates.{key}"},
+            ],
+        )
+        return result.modified_count == 1
+
+    # -- reconcile
+
+    def expired_threads(self, *, limit: int) -> list[Thread]:
+        return self._find(Thread, _expired(), [], limit)
+
+    def expired_responses(self, *, limit: int) -> list[Response]:
+        return self._find(Response, _expired(), [], limit)
+
+    def free_thread(self, thread: Thread) -> Thread | None:
+        return self._free(Thread, thread, {})
+
+    def free_response(self, response: Response, changes: Changes) -> Response | None:
+        return self._free(Response, response, {**changes, "sent_at": None})
+
+    def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
+        is_gap = {"$lt": ["$at", _in(-gap_s)]}  # true too where it never ran: then there is nothing to free yet
+        until = {"$cond": [is_gap, _in(amnesty_s), "$amnesty_until"]}
+        found = self.database["system_samples"].find_one_and_update(
+            {"_id": "reconcile"},
+            [{"$set": {"amnesty_until": until}}, {"$set": {"at": "$$NOW"}}],
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        return bool(found and found["amnesty_until"] <= found["at"])
+
+    def overdue_threads(self, *, resend_s: float, doubles: bool, limit: int) -> list[Thread]:
+        return self._find(Thread, {"due_step": {"$type": "string"}, **_overdue(resend_s, doubles)}, [], limit)
+
+    def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
+        pending = {"status": ResponseStatus.PENDING, "role": Role.EVALUATOR}
+        return self._find(Response, {**pending, **_overdue(resend_s, doubles)}, [], limit)
+
+    def mark_thread_sent(self, thread: Thread) -> bool:
+        return self._mark_sent(self._threads, thread)
+
+    def mark_response_sent(self, response: Response) -> bool:
+        return self._mark_sent(self._responses, response)
+
+    def overdue_panels(self, *, limit: int) -> list[Thread]:
+        passed = {"due_step": Step.EVALUATE, "$expr": {"$lt": ["$panel_deadline", "$$NOW"]}}
+        return self._find(Thread, passed, [], limit)
+
+    def sessions_with_reservations(self, *, limit: int) -> list[Session]:
+        return self._find(Session, {"held_nanos": {"$gt": 0}}, [("updated_at", ASCENDING)], limit)
+
+    def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
+        idle = {"status": SessionStatus.ACTIVE, "$expr": {"$lt": ["$updated_at", _in(-idle_s)]}}
+        found = self._find(Session, idle, [("created_at", ASCENDING)], limit)
+        running = {"session_id": {"$in": [session.id for session in found]}, "due_step": {"$type": "string"}}
+        busy = set(self._threads.distinct("session_id", running))
+        return [session for session in found if session.id not in busy]
+
+    def put_sample(self, name: str, value: int) -> None:
+        sample = {"$set": {"value": value}, "$currentDate": {"at": True}}
+        self.database["system_samples"].update_one({"_id": name}, sample, upsert=True)
+
+    def get_sample(self, name: str) -> int | None:
+        fresh = {"_id": name, "$expr": {"$gt": ["$at", _in(-_SAMPLE_AGE_S)]}}
+        found = self.database["system_samples"].find_one(fresh)
+        return found["value"] if found else None
+
+    # -- inside
+
+    def _collection(self, kind: type[Document]) -> Collection[_Mongo]:
+        return self.database[_NAMES[kind]]
+
+    def _get(self, kind: type[Doc], document_id: ObjectId, field: str) -> Doc:
+        found = self._collection(kind).find_one({"_id": document_id})
+        if found is None:
+            raise NotFoundError(field, f"{document_id} names nothing")
+        return kind.model_validate(found)
+
+    def _find(self, kind: type[Doc], query: _Mongo, order: Sequence[tuple[str, int]], limit: int = 0) -> list[Doc]:
+        cursor = self._collection(kind).find(query, limit=limit, sort=list(order) or None)
+        return [kind.model_validate(row) for row in cursor]
+
+    def _insert(self, document: Document) -> None:
+        try:
+            self._collection(type(document)).insert_one(dump(document))
+        except DuplicateKeyError:
+            return  # a retry: the first one's document stands
+
+    def _insert_dispatched(self, collection: Collection[_Mongo], documents: Sequence[Leased]) -> None:
+        """Inserts cannot evaluate $$NOW: upserts that write a whole document where there is none."""
+        if not documents:
+            return
+        updates = []
+        for document in documents:
+            fields = dump(document)
+            is_new = {"$eq": [{"$type": "$attempt"}, "missing"]}
+            whole = {"$mergeObjects": [{"$literal": fields}, {"dispatched_at": "$$NOW"}]}
+            change = [{"$replaceWith": {"$cond": [is_new, whole, "$$ROOT"]}}]
+            updates.append(UpdateOne({"_id": document.id}, change, upsert=True))
+        try:
+            collection.bulk_write(updates, ordered=False)
+        except BulkWriteError as error:  # the unique key of a call stands under another id: it is there already
+            if any(failure["code"] != _DUPLICATE_KEY for failure in error.details["writeErrors"]):
+                raise
+
+    def _change(self, kind: type[Doc], query: _Mongo, fields: _Mongo) -> Doc | None:
+        found = self._collection(kind).find_one_and_update(
+            query, [{"$set": fields}], return_document=ReturnDocument.AFTER
+        )
+        return kind.model_validate(found) if found is not None else None
+
+    def _claim(self, kind: type[_Work], due: _Mongo, lease_s: float, extra: Changes) -> _Work | None:
+        free = {**due, "lease_token": None, "$expr": {"$lte": ["$not_before", "$$NOW"]}}  # null sorts before all dates
+        taken = {
+            **_set({**extra, "lease_token": secrets.token_hex(8)}),
+            "lease_until": _in(lease_s),
+            "attempt": {"$add": ["$attempt", 1]},
+        }
+        return self._change(kind, free, taken)
+
+    def _free(self, kind: type[_Work], work: _Work, changes: Changes) -> _Work | None:
+        gone = {"_id": work.id, "lease_token": work.lease_token, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}
+        freed = {**_set({**changes, **_FREED}), "crashes": {"$add": ["$crashes", 1]}}
+        return self._change(kind, gone, freed)
+
+    def _mark_sent(self, collection: Collection[_Mongo], work: Leased) -> bool:
+        unsent = {"_id": work.id, "dispatched_at": work.dispatched_at}
+        sent = {"dispatched_at": "$$NOW", "dispatches": {"$add": ["$dispatches", 1]}}
+        return collection.update_one(unsent, [{"$set": sent}]).modified_count == 1
+
+    def _reserve_all(self, session_id: ObjectId, amounts: Mapping[str, int]) -> bool:
+        amount = sum(amounts.values())
+        spent = {"$add": ["$total_cost_nanos", "$held_nanos", amount]}
+        is_affordable = {"$or": [{"$eq": ["$cost_limit_nanos", None]}, {"$lte": [spent, "$cost_limit_nanos"]}]}
+        absent = {f"reservations.{key}": {"$exists": False} for key in amounts}
+        held = {f"reservations.{key}": value for key, value in amounts.items()}
+        result = self._sessions.update_one(
+            {"_id": session_id, "$expr": is_affordable, **absent}, {"$inc": {"held_nanos": amount}, "$set": held}
+        )
+        return result.modified_count == 1
+
+
+def _of(thread_id: ObjectId, iteration: int | None) -> _Mongo:
+    return {"thread_id": thread_id} if iteration is None else {"thread_id": thread_id, "iteration_number": iteration}
+
+
+def _stands(thread: Thread) -> _Mongo:
+    return {
+        "_id": thread.id,
+        "due_step": thread.due_step,
+        "current_iteration": thread.current_iteration,
+        "moves": thread.moves,
+    }
+
+
+def _expired() -> _Mongo:
+    return {"lease_token": {"$type": "string"}, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}
+
+
+def _overdue(resend_s: float, doubles: bool) -> _Mongo:
+    doublings = {"$pow": [2, {"$min": ["$dispatches", _MAX_DOUBLINGS]}]} if doubles else 1
+    wait_ms = {"$multiply": [round(resend_s * 1000), doublings]}
+    since = {"$max": ["$dispatched_at", "$not_before"]}
+    return {"lease_token": None, "$expr": {"$lt": [{"$add": [since, wait_ms]}, "$$NOW"]}}

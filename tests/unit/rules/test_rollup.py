@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from orchestratex.domain.base import (
+    Domain,
+    Period,
+    Purpose,
+    ResponseStatus,
+    ResponseType,
+    Role,
+    SelectionPhase,
+    SessionStatus,
+    Strategy,
+    ThreadStatus,
+)
+from orchestratex.domain.criticism import CriticismResponse
+from orchestratex.domain.metrics import Metrics
+from orchestratex.domain.profile import Profile, RateLimits
+from orchestratex.domain.response import Response, Usage
+from orchestratex.domain.selection import Selection
+from orchestratex.domain.session import Session
+from orchestratex.domain.thread import Thread
+from orchestratex.rules.rollup import count_peak, end_period, profile_metrics, roll_up, start_period
+
+START = datetime(2025, 3, 1, 10, tzinfo=UTC)
+
+
+def at(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+def make_session(begin: float = 0, end: float | None = 30, **fields: Any) -> Session:
+    values: dict[str, Any] = {
+        "user_id": "u",
+        "session_start": at(begin),
+        "session_end": None if end is None else at(end),
+        "status": SessionStatus.ACTIVE if end is None else SessionStatus.COMPLETED,
+        "created_at": at(begin),
+        "updated_at": at(begin),
+    }
+    return Session(**{**values, **fields})
+
+
+def make_thread(session: Session, completed: float | None = 20, **fields: Any) -> Thread:
+    values: dict[str, Any] = {
+        "session_id": session.id,
+        "original_prompt": "p",
+        "domain": Domain.MATH,
+        "thread_status": ThreadStatus.INITIALIZING if completed is None else ThreadStatus.COMPLETED,
+        "completed_at": None if completed is None else at(completed),
+        "created_at": at(0),
+        "updated_at": at(0),
+    }
+    return Thread(**{**values, **fields})
+
+
+def make_response(thread: Thread, model: str = "a", minute: float = 10, **fields: Any) -> Response:
+    values: dict[str, Any] = {
+        "thread_id": thread.id,
+        "session_id": thread.session_id,
+        "iteration_number": 1,
+        "model_name": model,
+        "role": Role.PRIMARY,
+        "response_type": ResponseType.INITIAL,
+        "status": ResponseStatus.COMPLETED,
+        "purpose": Purpose.ANSWER,
+        "timestamp": at(minute),
+        "sent_at": at(minute),
+    }
+    return Response(**{**values, **fields})
+
+
+def make_selection(thread: Thread, model: str = "a", **fields: Any) -> Selection:
+    values: dict[str, Any] = {
+        "thread_id": thread.id,
+        "session_id": thread.session_id,
+        "iteration_number": 1,
+        "selection_phase": SelectionPhase.INITIAL,
+        "algorithm_version": "1",
+        "selection_strategy": Strategy.HYBRID,
+        "candidates_considered": [],
+        "selected_model": model,
+        "selection_confidence": 5,
+        "primary_selection_factors": [],
+        "timestamp": at(1),
+        "selection_time": 1,
+    }
+    return Selection(**{**values, **fields})
+
+
+def make_criticism(thread: Thread, score: float | None) -> CriticismResponse:
+    texts = ("acknowledgment", "disagreement", "clarifications", "revised_answer", "explanation_of_changes")
+    return CriticismResponse(
+        **dict.fromkeys((*texts, "rebuttal_points", "alternative_interpretations"), ""),
+        thread_id=thread.id,
+        session_id=thread.session_id,
+        original_response_id=ObjectId(),
+        criticism_evaluation_ids=[],
+        responding_model="a",
+        iteration_number=2,
+        specific_improvements=[],
+        criticism_processing_time=0,
+        response_generation_time=0,
+        total_tokens_used=0,
+        cost=0,
+        improvement_score=score,
+        timestamp=at(5),
+    )
+
+
+def make_profile(name: str) -> Profile:
+    return Profile(
+        model_name=name,
+        provider="openai",
+        model_version="1",
+        specialties=[],
+        supported_languages=[],
+        max_context_length=1,
+        strengths="",
+        weaknesses="",
+        best_use_cases=[],
+        api_endpoint="",
+        cost_per_input_token=0,
+        cost_per_output_token=0,
+        rate_limits=RateLimits(requests_per_minute=1, tokens_per_minute=1),
+        created_at=START,
+        updated_at=START,
+    )
+
+
+def roll(**parts: Any) -> Metrics:
+    values: dict[str, Any] = {
+        "period_start": START,
+        "period": Period.HOURLY,
+        "now": at(61),
+        **dict.fromkeys(("sessions", "threads", "responses", "selections", "criticisms", "profiles"), ()),
+    }
+    return roll_up(**{**values, **parts})
+
+
+@pytest.mark.parametrize(
+    ("period", "start", "end"),
+    [
+        (Period.HOURLY, datetime(2024, 12, 31, 23, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)),
+        (Period.DAILY, datetime(2024, 12, 31, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)),
+        (Period.WEEKLY, datetime(2024, 12, 30, tzinfo=UTC), datetime(2025, 1, 6, tzinfo=UTC)),
+        (Period.MONTHLY, datetime(2024, 12, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_windows_follow_the_calendar(period: Period, start: datetime, end: datetime) -> None:
+    assert start_period(period, datetime(2024, 12, 31, 23, 59, 59, tzinfo=UTC)) == start
+    assert end_period(period, start) == end
+
+
+def test_months_have_their_own_length() -> None:
+    assert end_period(Period.MONTHLY, datetime(2024, 2, 1, tzinfo=UTC)) == datetime(2024, 3, 1, tzinfo=UTC)
+
+
+def test_an_empty_window_counts_zero_and_knows_no_means() -> None:
+    metrics = roll(profiles=[make_profile("a"), make_profile("b")])
+
+    assert (metrics.total_sessions, metrics.total_threads, metrics.cost_efficiency.total_cost) == (0, 0, 0)
+    assert metrics.average_session_duration is None
+    assert set(metrics.quality_metrics.model_dump().values()) == {None}
+    assert set(metrics.domain_performance) == {domain.value for domain in Domain}
+    assert set(metrics.model_usage_stats) == {"a", "b"}
+    assert metrics.model_usage_stats["a"].success_rate is None
+    assert metrics.system_health.uptime_percentage is None
+
+
+def test_rolling_up_again_is_the_same_document() -> None:
+    assert roll().id == roll().id != roll(period=Period.DAILY).id
+
+
+def test_sessions_count_where_they_end() -> None:
+    sessions = [
+        make_session(-10, 0),
+        make_session(0, 20, status=SessionStatus.ERROR),
+        make_session(0, 59.99, status=SessionStatus.TERMINATED),
+        make_session(0, 60),
+        make_session(0, None),
+    ]
+
+    metrics = roll(sessions=sessions)
+
+    assert (metrics.total_sessions, metrics.successful_sessions, metrics.failed_sessions) == (3, 1, 1)
+    assert metrics.average_session_duration == pytest.approx((10 + 20 + 59.99) / 3, abs=0.01)
+
+
+def test_threads_count_where_they_complete() -> None:
+    session = make_session(user_satisfaction=8)
+    threads = [
+        make_thread(
+            session, 0, current_iteration=3, max_iterations_reached=True, best_model_id="a", user_accepted=True
+        ),
+        make_thread(session, 30, best_model_id="b", final_quality_score=9, user_accepted=False),
+        make_thread(session, 30, best_model_id="b", final_quality_score=7),
+        make_thread(session, 30, thread_status=ThreadStatus.FAILED, domain=Domain.CODING),
+        make_thread(session, 60),
+        make_thread(session, None),
+    ]
+
+    metrics = roll(sessions=[session], threads=threads)
+
+    assert metrics.total_threads == 4
+    assert metrics.average_iterations_per_thread == 1.5
+    assert (metrics.max_iterations_reached_count, metrics.early_termination_count) == (1, 2)
+    assert metrics.domain_performance["math"].preferred_models == ["b", "a"]
+    assert metrics.domain_performance["math"].average_satisfaction == 8
+    assert metrics.domain_performance["coding"].total_requests == 1
+    assert metrics.quality_metrics.average_final_score == 8
+    assert metrics.quality_metrics.user_satisfaction_rate == 0.5
+
+
+def test_money_counts_when_the_call_was_made() -> None:
+    session = make_session(total_cost_nanos=5_000_000_000)
+    thread = make_thread(session)
+    responses = [
+        make_response(thread, "a", cost_nanos=100_000_000, selection_score=6, response_time=100),
+        make_response(thread, "b", cost_nanos=300_000_000, selection_score=8, response_time=300),
+        make_response(thread, "b", role=Role.EVALUATOR, response_type=ResponseType.EVALUATION, cost_nanos=200_000_000),
+        make_response(thread, "a", status=ResponseStatus.FAILED, cost_nanos=1),
+        make_response(thread, "a", status=ResponseStatus.SUPERSEDED),
+        make_response(thread, "a", minute=60, cost_nanos=7_000_000_000),
+    ]
+
+    metrics = roll(sessions=[session], threads=[thread], responses=responses, probes=4, probes_passed=3)
+
+    cost = metrics.cost_efficiency
+    assert cost.total_cost == pytest.approx(0.600000001)
+    assert cost.cost_per_session == 5
+    assert cost.cost_per_successful_response == pytest.approx(0.3)
+    assert cost.most_cost_effective_model == "a"
+    assert metrics.model_usage_stats["a"].success_rate == 0.5
+    assert metrics.model_usage_stats["b"].average_score == 8
+    assert metrics.model_usage_stats["b"].total_cost == 0.5
+    assert metrics.system_health.average_response_time == 200
+    assert metrics.system_health.error_rate == 0.25
+    assert metrics.system_health.uptime_percentage == 75
+
+
+def test_selections_and_criticisms_count_with_their_thread() -> None:
+    session = make_session()
+    thread, later = make_thread(session), make_thread(session, 90)
+    selections = [
+        make_selection(thread, selection_accuracy_score=0.5),
+        make_selection(thread, selection_phase=SelectionPhase.REFINEMENT, selection_accuracy_score=1.0),
+        make_selection(thread, selection_phase=SelectionPhase.FINAL),
+        make_selection(later, selection_accuracy_score=0.0),
+    ]
+    criticisms = [make_criticism(thread, score) for score in (7.0, 5.5, None)] + [make_criticism(later, 9.0)]
+
+    metrics = roll(sessions=[session], threads=[thread, later], selections=selections, criticisms=criticisms)
+
+    assert metrics.model_usage_stats["a"].times_selected == 2
+    assert metrics.quality_metrics.selection_accuracy == 0.75
+    assert metrics.quality_metrics.criticism_improvement_rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("spans", "peak"),
+    [
+        ([], 0),
+        ([(0, 10), (10, 20)], 1),
+        ([(0, 10), (9, 20), (5, 7)], 2),
+        ([(-50, None), (-5, 70), (59, None)], 3),
+        ([(-50, -10), (60, 70), (-5, 0)], 0),
+    ],
+)
+def test_peak_is_the_most_sessions_open_at_once(spans: list[tuple[float, float | None]], peak: int) -> None:
+    assert count_peak([make_session(*span) for span in spans], START, at(60)) == peak
+
+
+def test_profile_metrics_come_from_the_models_own_calls() -> None:
+    thread = make_thread(make_session())
+    responses = [
+        make_response(thread, response_time=100, tokens_used=Usage(total_tokens=30)),
+        make_response(thread, status=ResponseStatus.FAILED, response_time=900),
+        make_response(thread, status=ResponseStatus.FAILED, sent_at=None),
+        make_response(thread, status=ResponseStatus.PENDING, sent_at=None),
+        make_response(thread, "b", response_time=5),
+    ]
+
+    metrics = profile_metrics("a", responses=responses, ratings=[6.0, 8.0], probes=10, probes_passed=9)
+
+    assert (metrics.average_response_time, metrics.average_quality_rating, metrics.uptime_percentage) == (100, 7, 90)
+    assert metrics.success_rate == pytest.approx(1 / 3)
+    assert (metrics.total_requests, metrics.total_tokens_processed) == (2, 30)
+
+
+def test_a_model_without_traffic_has_no_means() -> None:
+    metrics = profile_metrics("a", responses=[], ratings=[])
+
+    assert metrics.success_rate is None
+    assert metrics.average_quality_rating is None
+    assert metrics.uptime_percentage is None
+    assert metrics.total_requests == 0

@@ -1,0 +1,91 @@
+"""The Celery app of the workers: what publishers share stands in orchestratex/queue.py, the workers' own part here."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init, worker_ready
+from kombu.transport import redis as redis_transport
+
+from orchestratex.bootstrap import make_services
+from orchestratex.queue import CeleryQueue, make_app
+from orchestratex.settings import load_settings
+from orchestratex.steps.services import Services
+from workers.beat import SCHEDULE
+from workers.timer import ReconcileTimer, setup_worker_logging
+
+settings = load_settings()
+app: Celery = make_app(settings)
+app.conf.update(
+    imports=["workers.tasks"],
+    task_acks_late=True,  # a killed process's messages come back
+    task_reject_on_worker_lost=True,  # a child that died before its claim is replaced at once
+    task_acks_on_failure_or_timeout=True,  # retries are decided in the store, not by redelivery
+    worker_cancel_long_running_tasks_on_connection_loss=False,  # the copy meets a live lease: a blip costs no money
+    worker_prefetch_multiplier=1,  # what is fetched is running
+    worker_send_task_events=True,  # operators watch Flower
+    worker_enable_remote_control=True,
+    event_queue_expires=60,
+    event_queue_ttl=5,
+    worker_hijack_root_logger=False,
+    worker_soft_shutdown_timeout=0,  # soft shutdown works on prefork only, threads finish their calls
+    worker_max_tasks_per_child=1000,  # prefork: leaks end here
+    worker_max_memory_per_child=400_000,  # kB
+    worker_proc_alive_timeout=10,
+    task_soft_time_limit=200,  # prefork only, a last resort: calls are bounded by the HTTP client
+    task_time_limit=230,
+    beat_schedule=SCHEDULE,
+    beat_max_loop_interval=1,
+)
+
+
+class _Local:
+    """The services of this process, made at first use: never before a fork."""
+
+    services: Services | None = None
+    lock = threading.Lock()
+
+
+def services() -> Services:
+    """What the tasks of this process work with."""
+    with _Local.lock:
+        if _Local.services is None:
+            _Local.services = make_services(settings, queue=CeleryQueue(app))
+        return _Local.services
+
+
+@worker_process_init.connect
+def _forget_parent(**_: Any) -> None:
+    """A forked child makes its own connections."""
+    _Local.lock = threading.Lock()
+    _Local.services = None
+
+
+@worker_ready.connect
+def _start_timer(sender: Any, **_: Any) -> None:
+    """Control workers reconcile on their own clock, whether or not the broker brings them messages."""
+    if "control" in str(sender.hostname):
+        ReconcileTimer(services, interval_s=settings.reconcile_s).start()
+
+
+@setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    setup_worker_logging(settings.log_level)
+
+
+def _raise_connection_error(channel: Any, asynchronous: bool = False) -> Any:
+    """kombu reads `connection.client.hostname` of a connection that is gone and dies of the AttributeError.
+
+    A ConnectionError is what its callers recover from; without this a worker ends when Redis ends under a running task.
+    """
+    if channel.connection.client is None:
+        raise ConnectionError("the connection to the broker is closed")
+    return _original_connparams(channel, asynchronous=asynchronous)
+
+
+_original_connparams = redis_transport.Channel._connparams
+redis_transport.Channel._connparams = _raise_connection_error  # type: ignore[method-assign]
+
+__all__ = ["app", "services"]

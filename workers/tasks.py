@@ -1,0 +1,88 @@
+"""The tasks: doors of two lines. The decorator holds the policy, the arguments are ids, the work is in advance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bson import ObjectId
+
+from orchestratex import queue
+from orchestratex.advance import advance, advance_answer, advance_evaluation, fan_out
+from orchestratex.domain.base import Step
+from orchestratex.steps.measure import measure
+from orchestratex.steps.probe import probe
+from orchestratex.steps.reconcile import reconcile
+from workers.app import app, services
+
+
+@app.task(name=queue.TASKS[Step.ANALYSE])
+def analyse_thread(thread_id: str) -> str:
+    """Run what is due of a thread, from analyse on."""
+    return advance(ObjectId(thread_id), services())
+
+
+@app.task(name=queue.TASKS[Step.SELECT])
+def select_model(thread_id: str) -> str:
+    """Run what is due of a thread, from select on."""
+    return advance(ObjectId(thread_id), services())
+
+
+@app.task(name=queue.TASKS[Step.WEIGH])
+def weigh_panel(thread_id: str) -> str:
+    """Run what is due of a thread, from weigh on."""
+    return advance(ObjectId(thread_id), services())
+
+
+@app.task(name=queue.TASKS[Step.FINISH])
+def finish_thread(thread_id: str) -> str:
+    """Run what is due of a thread, at its end."""
+    return advance(ObjectId(thread_id), services())
+
+
+@app.task(name=queue.TASKS[Step.RESPOND], bind=True)
+def respond(self: Any, thread_id: str) -> str:
+    """Get the initial answer; the chain goes on to the fan-out when its panel is open."""
+    return _answer(self, Step.RESPOND, thread_id)
+
+
+@app.task(name=queue.TASKS[Step.REFINE], bind=True)
+def refine(self: Any, thread_id: str) -> str:
+    """Get a revision; the chain goes on to the fan-out when its panel is open."""
+    return _answer(self, Step.REFINE, thread_id)
+
+
+@app.task(name=queue.FAN_OUT)
+def send_panel(thread_id: str) -> str:
+    """Send the group of evaluations."""
+    return fan_out(ObjectId(thread_id), services())
+
+
+@app.task(name=queue.TASKS[Step.EVALUATE])
+def evaluate(thread_id: str, response_id: str) -> str:
+    """Get one evaluation."""
+    return advance_evaluation(ObjectId(thread_id), ObjectId(response_id), services())
+
+
+@app.task(name=queue.RECONCILE)
+def reconcile_all() -> dict[str, int]:
+    """Mend what is not running as it should."""
+    return reconcile(services())
+
+
+@app.task(name=queue.MEASURE)
+def roll_up_metrics() -> int:
+    """Roll up the open hour and the models' performance."""
+    return len(measure(services()))
+
+
+@app.task(name=queue.PROBE)
+def probe_models() -> dict[str, bool]:
+    """Ask each model's endpoint whether it serves."""
+    return probe(services())
+
+
+def _answer(task: Any, step: Step, thread_id: str) -> str:
+    is_open, why = advance_answer(step, ObjectId(thread_id), services())
+    if not is_open:
+        task.request.chain = None  # the thread did not move: nothing follows here
+    return why
