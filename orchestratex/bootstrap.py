@@ -40,6 +40,10 @@ class HttpProviders:
         has_gateway = self._settings.models_base_url is not None
         return has_gateway or not profile.api_key_required or profile.provider in self._keys
 
+    def close(self) -> None:
+        """See Providers."""
+        self._http.close()
+
     def of(self, profile: Profile) -> Provider:
         """See Providers."""
         address, key = self._endpoint(profile)

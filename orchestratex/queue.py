@@ -62,6 +62,12 @@ class Queue(Protocol):
     def length(self) -> int:
         """Messages waiting in all queues."""
 
+    def ping(self) -> None:
+        """Raises BrokerUnavailableError naming the address when the broker does not answer."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
 
 def make_app(settings: Settings) -> Celery:
     """The Celery app with everything that publishers and workers must agree on (see workers/app.py for the rest)."""
@@ -140,8 +146,12 @@ class CeleryQueue:
         except (OperationalError, OSError) as error:
             raise BrokerUnavailableError(f"{self.address} does not answer: {error}") from error
 
+    def close(self) -> None:
+        """See Queue."""
+        self._app.close()
+
     def ping(self) -> None:
-        """Raises BrokerUnavailableError naming the address when the broker does not answer."""
+        """See Queue."""
         try:
             with self._app.connection_for_read() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
@@ -190,6 +200,12 @@ class MemoryQueue:
     def length(self) -> int:
         """See Queue."""
         return len(self.messages)
+
+    def ping(self) -> None:
+        """Always there."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
 
 class _Later:

@@ -40,5 +40,8 @@ class Providers(Protocol):
     def can_serve(self, profile: Profile) -> bool:
         """Whether there is an address and a key for the model."""
 
+    def close(self) -> None:
+        """Let go of connections."""
+
     def of(self, profile: Profile) -> Provider:
         """The endpoint that serves the model. Raises ProviderAuthenticationError where its key is missing."""

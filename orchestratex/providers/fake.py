@@ -42,6 +42,9 @@ class FakeProviders:
         """Every model can be served."""
         return True
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
     def of(self, profile: Profile) -> FakeProvider:  # noqa: ARG002
         """The one provider."""
         return self._provider

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import ssl
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from orchestratex.errors import (
     ContentRefusedError,
@@ -29,6 +31,9 @@ from orchestratex.errors import (
 )
 
 _CHUNK = 65_536
+_LONGEST_WAIT_S = 86_400.0  # a Retry-After beyond a day is not to be believed
+_SHORTEST_KEY = 8  # shorter "keys" are placeholders and may be words
+_NO_HANDSHAKE = {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"}  # OpenSSL's reasons: nothing was sent
 _EXCERPT = 300  # characters of a provider's error text that we repeat
 
 
@@ -51,7 +56,7 @@ class HttpClient:
 
     def post_json(self, model: str, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
         """Send JSON, return the JSON object that came back. Raises ProviderError."""
-        prepared = self._prepare("POST", url)
+        prepared = self._prepare(model, "POST", url)
         prepared.headers.update(headers)
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         prepared.headers["Content-Length"] = str(len(content))
@@ -60,16 +65,23 @@ class HttpClient:
 
     def get_json(self, model: str, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
         """Fetch a JSON object. Raises ProviderError."""
-        prepared = self._prepare("GET", url)
+        prepared = self._prepare(model, "GET", url)
         prepared.headers.update(headers)
         return self._send(model, prepared)
 
-    def _prepare(self, method: str, url: str) -> requests.PreparedRequest:
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+    def _prepare(self, model: str, method: str, url: str) -> requests.PreparedRequest:
         """Preparing costs as much as sending: done once an address, copied for each call."""
         template = self._templates.get((method, url))
         if template is None:
             headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "orchestratex"}
-            template = requests.Request(method, url, headers=headers).prepare()
+            try:
+                template = requests.Request(method, url, headers=headers).prepare()
+            except requests.RequestException as error:
+                raise ProviderNotFoundError(model, f"{url!r} is no address: {error}") from error
             self._templates[method, url] = template
         return template.copy()
 
@@ -79,23 +91,32 @@ class HttpClient:
         try:
             with self._session.send(prepared, stream=True, timeout=timeouts, allow_redirects=False) as reply:
                 content = self._read(model, reply, deadline)
+        except requests.exceptions.InvalidSchema as error:
+            raise ProviderNotFoundError(model, f"{prepared.url!r} is no HTTP address") from error
         except requests.ConnectTimeout as error:
             raise ProviderConnectionError(model, f"no connection within {self._connect_timeout_s:g} s") from error
         except requests.Timeout as error:
             raise ProviderTimeoutError(model, f"no answer within {self._read_timeout_s:g} s") from error
         except requests.ConnectionError as error:
-            raise _connection_error(model, error, self._read_timeout_s) from error
-        except requests.RequestException as error:
+            raise _connection_error(model, error) from error
+        except ReadTimeoutError as error:
+            raise ProviderTimeoutError(model, f"no complete answer within {self._read_timeout_s:g} s") from error
+        except (requests.RequestException, HTTPError) as error:
             raise ProviderDisconnectedError(model, f"the answer broke off ({type(error).__name__})") from error
+        except ValueError:  # http.client's, whose text and cause hold the header: the key
+            raise ProviderAuthenticationError(model, "the key holds a character that no header may hold") from None
         if reply.status_code != requests.codes.ok:
-            raise _status_error(model, reply, content)
-        return _parse_object(model, content)
+            raise _status_error(model, reply, _hide_key(content, prepared))
+        return _parse_object(model, content, prepared)
 
     def _read(self, model: str, reply: requests.Response, deadline: float) -> bytes:
-        """The whole body, bounded in size and in time: a read timeout alone lets a slow drip go on for ever."""
+        """The whole body, bounded in size and in time.
+
+        A read timeout alone lets a slow drip go on for ever, and so does every read that waits for a full chunk.
+        """
         parts: list[bytes] = []
         size = 0
-        for part in reply.iter_content(_CHUNK):
+        while part := reply.raw.read1(_CHUNK, decode_content=True):
             parts.append(part)
             size += len(part)
             if size > self._max_bytes:
@@ -105,16 +126,27 @@ class HttpClient:
         return b"".join(parts)
 
 
-def _connection_error(model: str, error: requests.ConnectionError, read_timeout_s: float) -> ProviderError:
+def _connection_error(model: str, error: requests.ConnectionError) -> ProviderError:
     cause: BaseException | None = error
     while cause is not None:
         reason = getattr(cause, "reason", None) or (cause.args[0] if cause.args else None)
-        if isinstance(cause, NewConnectionError) or isinstance(reason, NewConnectionError):
+        if isinstance(cause, NewConnectionError):
             return ProviderConnectionError(model, "the connection was refused or the address is unknown")
-        if "Read timed out" in str(cause):
-            return ProviderTimeoutError(model, f"no complete answer within {read_timeout_s:g} s")
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NO_HANDSHAKE:
+            return ProviderConnectionError(model, f"no secure connection ({cause.reason})")
         cause = reason if isinstance(reason, BaseException) and reason is not cause else None
     return ProviderDisconnectedError(model, "the connection broke after the request was sent")
+
+
+def whole_text(text: str) -> str:
+    """The text with what is no character replaced: JSON can spell halves of surrogate pairs, UTF-8 and MongoDB cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _hide_key(content: bytes, sent: requests.PreparedRequest) -> bytes:
+    """What a provider said, without the key that it may have repeated."""
+    key = str(sent.headers.get("Authorization", "")).rpartition(" ")[2].encode()
+    return content.replace(key, b"***") if len(key) >= _SHORTEST_KEY else content
 
 
 def _status_error(model: str, reply: requests.Response, content: bytes) -> ProviderError:
@@ -139,12 +171,13 @@ def _error_text(content: bytes) -> tuple[str, str]:
     """The message and code of an error body, whatever its shape."""
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content[:_EXCERPT].decode(errors="replace"), ""
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return str(error)[:_EXCERPT], ""
-    return str(error.get("message", error))[:_EXCERPT], str(error.get("code") or error.get("type") or "")
+        return whole_text(str(error))[:_EXCERPT], ""
+    text = whole_text(str(error.get("message", error)))
+    return text[:_EXCERPT], str(error.get("code") or error.get("type") or "")
 
 
 def _retry_after(reply: requests.Response) -> float | None:
@@ -153,21 +186,24 @@ def _retry_after(reply: requests.Response) -> float | None:
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
+        return min(_LONGEST_WAIT_S, max(0.0, seconds)) if math.isfinite(seconds) else None
     except ValueError:
         pass
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # HTTP dates are UTC, whether they say so or not
+    return min(_LONGEST_WAIT_S, max(0.0, (moment - datetime.now(UTC)).total_seconds()))
 
 
-def _parse_object(model: str, content: bytes) -> dict[str, Any]:
+def _parse_object(model: str, content: bytes, sent: requests.PreparedRequest) -> dict[str, Any]:
     try:
         body = json.loads(content)
-    except ValueError as error:
-        raise MalformedCompletionError(model, f"the answer is not JSON: {content[:80]!r}") from error
+    except (ValueError, RecursionError) as error:
+        excerpt = _hide_key(content, sent)[:80]
+        raise MalformedCompletionError(model, f"the answer is not JSON: {excerpt!r}") from error
     if not isinstance(body, dict):
         raise MalformedCompletionError(model, "the answer is not a JSON object")
     return body

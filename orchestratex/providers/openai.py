@@ -12,13 +12,14 @@ from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion, Usage
 from orchestratex.errors import ContentRefusedError, MalformedCompletionError
 from orchestratex.providers.base import CompletionRequest
-from orchestratex.providers.http import HttpClient
+from orchestratex.providers.http import HttpClient, whole_text
 
 _FINISH_REASONS = {
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "content_filter": FinishReason.REFUSAL,
 }
+_MOST_TOKENS = 10**9  # no call has more: a number beyond it is nonsense, and MongoDB keeps 64 bits
 
 
 class OpenAIProvider:
@@ -63,12 +64,12 @@ def _parse(model: str, reply: dict[str, Any], *, latency_ms: float) -> Completio
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise MalformedCompletionError(model, "the answer has no choices[0].message") from error
     if not text and message.get("refusal"):
-        raise ContentRefusedError(model, f"refused: {str(message['refusal'])[:200]}")
+        raise ContentRefusedError(model, f"refused: {whole_text(str(message['refusal']))[:200]}")
     if not isinstance(text, str):
         raise MalformedCompletionError(model, "the answer's content is not a text")
     return Completion(
-        text=text,
-        finish_reason=_FINISH_REASONS.get(choice.get("finish_reason"), FinishReason.OTHER),
+        text=whole_text(text),
+        finish_reason=_FINISH_REASONS.get(str(choice.get("finish_reason")), FinishReason.OTHER),
         usage=_parse_usage(reply.get("usage")),
         latency_ms=latency_ms,
         request_id=_text_or_none(reply.get("id")),
@@ -81,7 +82,7 @@ def _parse_usage(usage: Any) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     given, generated = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(given, int) or not isinstance(generated, int) or given < 0 or generated < 0:
+    if not _is_count(given) or not _is_count(generated):
         return None
     return Usage(
         input_tokens=given,
@@ -95,8 +96,12 @@ def _parse_usage(usage: Any) -> Usage | None:
 def _detail(usage: dict[str, Any], group: str, name: str) -> int:
     details = usage.get(group)
     value = details.get(name) if isinstance(details, dict) else None
-    return value if isinstance(value, int) and value >= 0 else 0
+    return int(value) if _is_count(value) else 0
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
 
 
 def _text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return whole_text(value) if isinstance(value, str) else None

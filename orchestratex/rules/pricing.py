@@ -18,12 +18,14 @@ def estimate_tokens(text: str) -> int:
     """Tokens of `text`, estimated from above without the model's tokenizer.
 
     Every digit and sign counts one, a word one for each two letters, other scripts one for each UTF-8 byte but one in
-    three; whitespace goes with what follows it. Byte-pair tokenizers stay below that on prose, code and CJK text.
+    three; a single space goes with what follows it, longer runs count one for two, every line break and tab one. Byte-pair
+    tokenizers stay below that on prose, code and CJK text.
     """
     tokens = 0
     for piece in _PIECES.findall(text):
         if piece.isspace():
-            tokens += max(0, len(piece) // 4)
+            spaces = piece.count(" ")
+            tokens += len(piece) - spaces + spaces // 2
         elif piece.isascii():
             tokens += (len(piece) + 1) // 2
         else:

@@ -80,8 +80,10 @@ A text that does not apply is an empty string."""
 _AGAIN = "Your last reply could not be read: {problem}. Reply again, in exactly the form asked for, and nothing else."
 
 _SELF_IDENTIFICATION = re.compile(
-    r"\b(?:as|i am|i'm|this is) (?:an? )?(?:ai (?:language )?model|large language model|chatgpt|gpt-?4\w*|claude|gemini|grok|"
-    r"llama|mistral|qwen)\b[^.\n]{0,80}?(?:by (?:openai|anthropic|google|xai|meta|alibaba|mistral(?: ai)?)\b)?[,.]?\s*",
+    r"\b(?:(?:i am|i['’]m|this is|my name is) (?:an? )?(?P<who>ai (?:language )?model|(?:large )?language model|chatgpt|"
+    r"gpt-?\d[\w.-]*\w|claude|gemini|grok|llama|mistral|qwen)\b|(?<!such )as (?:an? )?(?:ai (?:language )?model|(?:large )?"
+    r"language model|chatgpt|gpt-?\d[\w.-]*\w|claude|gemini|grok|llama|mistral|qwen)(?=,| (?:\w+ ){1,3}by ))"
+    r"(?:[^.\n]{0,80}?\bby (?:openai|anthropic|google|xai|meta|alibaba|mistral)\b(?: ai| cloud| deepmind)?)?[,.]?\s*",
     re.IGNORECASE,
 )
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from orchestratex.domain.base import Record, Score
+from orchestratex.domain.base import CRITERIA, Record, Score
 from orchestratex.domain.evaluation import Criteria, Criticism
 from orchestratex.rules import markers
 
@@ -70,6 +70,7 @@ class RefineReply(Record):
 
 
 _Parsed = TypeVar("_Parsed")
+_NUMBERS = frozenset({*CRITERIA, "confidence", "point", "criticism", "number"})
 _POINTS = TypeAdapter(list[PointReply])
 _ASSESSMENT = TypeAdapter(Assessment)
 _EVALUATION = TypeAdapter(EvaluationReply)
@@ -89,14 +90,14 @@ def parse_assessment(reply: str) -> Assessment | None:
     if part is None:
         return None
     try:
-        return _read(part, _ASSESSMENT)
+        return _read(part, _ASSESSMENT, "{")
     except MalformedReplyError:
         return None
 
 
 def parse_evaluation(reply: str) -> EvaluationReply:
     """Read an evaluator's JSON object. Raises MalformedReplyError saying what is missing or out of range."""
-    return _read(reply, _EVALUATION)
+    return _read(reply, _EVALUATION, "{")
 
 
 def parse_refinement(reply: str, *, criticisms: int) -> RefineReply:
@@ -108,7 +109,7 @@ def parse_refinement(reply: str, *, criticisms: int) -> RefineReply:
     if not text:
         raise MalformedReplyError(f"the part <{markers.REVISED_TAG}> is missing or empty")
     part = markers.find_tag(markers.POINTS_TAG, reply)
-    points = _read(part, _POINTS) if part else []
+    points = _read(part, _POINTS, "[") if part else []
     missing = sorted(set(range(1, criticisms + 1)) - {point.point for point in points})
     if missing:
         raise MalformedReplyError(f"criticisms {missing} are not answered in <{markers.POINTS_TAG}>")
@@ -123,8 +124,8 @@ def _without_tag(name: str, text: str) -> str:
     return text[:start] + (text[end + len(name) + 3 :] if end >= 0 else "")
 
 
-def _read(text: str, adapter: TypeAdapter[_Parsed]) -> _Parsed:
-    value = _load(text)
+def _read(text: str, adapter: TypeAdapter[_Parsed], opening: str) -> _Parsed:
+    value = _load(text, opening)
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
@@ -133,25 +134,40 @@ def _read(text: str, adapter: TypeAdapter[_Parsed]) -> _Parsed:
         raise MalformedReplyError(f"{where}: {first['msg']}") from error
 
 
-def _load(text: str) -> Any:
+def _load(text: str, opening: str) -> Any:
     """Parse JSON, repairing what has one reading: fences or prose around it, trailing commas, NaN refused."""
-    body = _outermost(text)
+    body = _outermost(text, opening)
     for candidate in (body, re.sub(r",(\s*[}\]])", r"\1", body)):
         try:
-            return json.loads(candidate, parse_constant=_refuse_constant, strict=False)
+            return json.loads(
+                candidate, parse_constant=_refuse_constant, object_pairs_hook=_refuse_booleans, strict=False
+            )
         except json.JSONDecodeError as error:
             problem = f"not valid JSON ({error.msg} at character {error.pos})"
+        except RecursionError:
+            problem = "not valid JSON (nested too deeply)"
+        except MalformedReplyError:
+            raise
+        except ValueError:  # Python reads no integer of thousands of digits
+            problem = "not valid JSON (a number is too long)"
     raise MalformedReplyError(problem)
 
 
-def _outermost(text: str) -> str:
-    """The text from the first opening to the last closing bracket."""
-    starts = [position for position in (text.find("{"), text.find("[")) if position >= 0]
-    if not starts:
+def _outermost(text: str, opening: str) -> str:
+    """The text from the first opening to the last closing bracket of the kind that is expected."""
+    start = text.find(opening)
+    if start < 0:
         raise MalformedReplyError("there is no JSON in it")
-    start = min(starts)
-    end = text.rfind("}" if text[start] == "{" else "]")
+    end = text.rfind("}" if opening == "{" else "]")
     return text[start : end + 1] if end > start else text[start:]
+
+
+def _refuse_booleans(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, unless true or false stands where a number belongs."""
+    for name, value in pairs:
+        if name in _NUMBERS and isinstance(value, bool):
+            raise MalformedReplyError(f"{name}: {str(value).lower()} is not a number")
+    return dict(pairs)
 
 
 def _refuse_constant(name: str) -> Any:

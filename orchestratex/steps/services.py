@@ -53,6 +53,13 @@ class Services:
     journal: Journal
     cache: ProfileCache = field(repr=False)
 
+    def close(self) -> None:
+        """Let go of threads and connections."""
+        self.heart.stop()
+        self.queue.close()
+        self.providers.close()
+        self.store.close()
+
     def usable_profiles(self) -> list[Profile]:
         """Active models that this installation has an address and a key for."""
         return [profile for profile in self.cache.all() if profile.is_active and self.providers.can_serve(profile)]

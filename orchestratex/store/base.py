@@ -64,6 +64,9 @@ class Store(Protocol):
     def ping(self) -> None:
         """Raises StoreUnavailableError naming the address when the store does not answer."""
 
+    def close(self) -> None:
+        """Let go of connections; nothing may be asked afterwards."""
+
     # -- reading; get_* raise NotFoundError ------------------------------------------------------------------------
 
     def get_session(self, session_id: ObjectId) -> Session:

@@ -35,6 +35,8 @@ from orchestratex.store.base import COLLECTIONS, Changes, Doc, ModelStats, Threa
 
 _Work = TypeVar("_Work", bound=Leased)
 _FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
+_TEXTS = ("prompt_sent", "response_text", "completion", "self_assessment")  # as in mongo.py
+_SAMPLE_AGE = timedelta(seconds=60)
 
 # The unique keys beside _id, as in indexes.py.
 _UNIQUE: dict[type[Document], tuple[str, ...]] = {
@@ -53,13 +55,16 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
         self._lock = threading.RLock()
-        self._samples: dict[str, int] = {}
+        self._samples: dict[str, tuple[int, datetime]] = {}
         self._reconciled_at: datetime | None = None
         self._amnesty_until: datetime | None = None
         self._tables: dict[type[Document], dict[ObjectId, Any]] = {kind: {} for kind in COLLECTIONS.values()}
 
     def ping(self) -> None:
         """Always there."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
     # -- reading
 
@@ -76,7 +81,8 @@ class MemoryStore:
         return sorted(self._all(Profile), key=lambda profile: profile.model_name)
 
     def threads_of(self, session_id: ObjectId) -> list[Thread]:
-        return [thread for thread in self._all(Thread) if thread.session_id == session_id]
+        found = [thread for thread in self._all(Thread) if thread.session_id == session_id]
+        return sorted(found, key=lambda thread: thread.created_at)
 
     def responses_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Response]:
         found = [r for r in self._all(Response) if r.thread_id == thread_id and iteration in (None, r.iteration_number)]
@@ -97,7 +103,8 @@ class MemoryStore:
         return sorted(found, key=lambda criticism: criticism.iteration_number)
 
     def logs_of(self, thread_id: ObjectId) -> list[LogEvent]:
-        return [event for event in self._all(LogEvent) if event.thread_id == thread_id]
+        found = [event for event in self._all(LogEvent) if event.thread_id == thread_id]
+        return sorted(found, key=lambda event: event.timestamp)
 
     def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
         found = [metrics for metrics in self._all(Metrics) if metrics.time_period == time_period]
@@ -113,13 +120,16 @@ class MemoryStore:
         limit: int = 100_000,
         event_type: str | None = None,
     ) -> list[Doc]:
-        return [
+        inside = [
             found
             for found in self._all(document)
             if getattr(found, field) is not None
             and start <= getattr(found, field) < end
             and event_type in (None, getattr(found, "event_type", None))
-        ][:limit]
+        ]
+        without = dict.fromkeys(_TEXTS) if document is Response else {}
+        ordered = sorted(inside, key=lambda found: getattr(found, field))[:limit]
+        return [found.model_copy(update=without) for found in ordered]
 
     def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
         scores: dict[str, list[float]] = {}
@@ -152,7 +162,8 @@ class MemoryStore:
         return {model: _measure(responses) for model, responses in calls.items()}
 
     def is_current(self, thread: Thread) -> bool:
-        return _stands(self._get(Thread, thread.id, "thread_id"), thread)
+        known = self._known(Thread, thread.id)
+        return known is not None and _stands(known, thread)
 
     # -- inserting
 
@@ -166,8 +177,9 @@ class MemoryStore:
         self._insert([response.model_copy(update={"dispatched_at": self._now()}) for response in responses])
 
     def insert_selection(self, selection: Selection) -> Selection:
-        self._insert([selection])
-        return self._get(Selection, selection.id, "selection_id")
+        with self._lock:
+            self._insert([selection])
+            return next(known for known in self._all(Selection) if _key(known) == _key(selection))
 
     def insert_evaluation(self, evaluation: Evaluation) -> None:
         self._insert([evaluation])
@@ -217,8 +229,8 @@ class MemoryStore:
 
     def move_thread(self, thread: Thread, changes: Changes, *, panel_deadline_s: float | None = None) -> Thread | None:
         with self._lock:
-            known = self._get(Thread, thread.id, "thread_id")
-            if not _stands(known, thread) or known.lease_token != thread.lease_token:
+            known = self._known(Thread, thread.id)
+            if known is None or not _stands(known, thread) or known.lease_token != thread.lease_token:
                 return None
             now = self._now()
             moved: dict[str, Any] = {
@@ -238,21 +250,20 @@ class MemoryStore:
 
     def release_thread(self, thread: Thread, *, delay_s: float) -> None:
         with self._lock:
-            known = self._get(Thread, thread.id, "thread_id")
-            if known.lease_token == thread.lease_token:
+            known = self._known(Thread, thread.id)
+            if known is not None and known.lease_token == thread.lease_token:
                 wait = self._now() + timedelta(seconds=delay_s)
                 self._put(known, {**_FREED, "errors": known.errors + 1, "not_before": wait})
 
     def set_thread(self, thread_id: ObjectId, changes: Changes) -> None:
-        with self._lock:
-            self._put(self._get(Thread, thread_id, "thread_id"), changes)
+        self._change(Thread, thread_id, changes)
 
     def update_response(
         self, response: Response, changes: Changes, *, is_release: bool = False, delay_s: float | None = None
     ) -> Response | None:
         with self._lock:
-            known = self._get(Response, response.id, "response_id")
-            if response.lease_token is None or known.lease_token != response.lease_token:
+            known = self._held(response)
+            if known is None:
                 return None
             update = {**changes, **(_FREED if is_release else {})}
             if delay_s is not None:
@@ -261,17 +272,16 @@ class MemoryStore:
 
     def complete_response(self, response: Response, changes: Changes) -> Response | None:
         with self._lock:
-            known = self._get(Response, response.id, "response_id")
-            is_ours = response.lease_token is not None and known.lease_token == response.lease_token
-            if not is_ours or known.status is not ResponseStatus.PENDING:
+            known = self._held(response)
+            if known is None or known.status is not ResponseStatus.PENDING:
                 return None
             return self._put(known, {**changes, **_FREED})
 
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
         with self._lock:
-            known = self._get(Response, response_id, "response_id")
-            old = known.attempt_costs.get(str(attempt))
-            if old is None or old.source != "estimated":
+            known = self._known(Response, response_id)
+            old = known and known.attempt_costs.get(str(attempt))
+            if known is None or old is None or old.source != "estimated":
                 return False
             nanos = known.cost_nanos - old.nanos + cost.nanos
             costs = {**known.attempt_costs, str(attempt): cost}
@@ -308,8 +318,8 @@ class MemoryStore:
 
     def end_session(self, session_id: ObjectId, status: SessionStatus, ended_at: datetime) -> bool:
         with self._lock:
-            session = self._get(Session, session_id, "session_id")
-            if session.status is not SessionStatus.ACTIVE:
+            session = self._known(Session, session_id)
+            if session is None or session.status is not SessionStatus.ACTIVE:
                 return False
             self._put(session, {"status": status, "session_end": ended_at, "updated_at": ended_at})
             return True
@@ -332,8 +342,8 @@ class MemoryStore:
 
     def settle(self, session_id: ObjectId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
         with self._lock:
-            session = self._get(Session, session_id, "session_id")
-            if key not in session.reservations:
+            session = self._known(Session, session_id)
+            if session is None or key not in session.reservations:
                 return False
             left = {name: amount for name, amount in session.reservations.items() if name != key}
             total = session.total_cost_nanos + cost
@@ -352,8 +362,8 @@ class MemoryStore:
 
     def amend_estimate(self, session_id: ObjectId, key: str, cost: int) -> bool:
         with self._lock:
-            session = self._get(Session, session_id, "session_id")
-            if key not in session.estimates:
+            session = self._known(Session, session_id)
+            if session is None or key not in session.estimates:
                 return False
             total = session.total_cost_nanos - session.estimates[key] + cost
             left = {name: amount for name, amount in session.estimates.items() if name != key}
@@ -405,23 +415,26 @@ class MemoryStore:
         ][:limit]
 
     def sessions_with_reservations(self, *, limit: int) -> list[Session]:
-        return [session for session in self._all(Session) if session.reservations][:limit]
+        held = [session for session in self._all(Session) if session.held_nanos > 0]
+        return sorted(held, key=lambda session: session.updated_at)[:limit]
 
     def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
         before = self._now() - timedelta(seconds=idle_s)
         with self._lock:
             busy = {thread.session_id for thread in self._all(Thread) if not thread.is_ended}
-            return [
+            idle = [
                 session
                 for session in self._all(Session)
                 if session.status is SessionStatus.ACTIVE and session.updated_at < before and session.id not in busy
-            ][:limit]
+            ]
+            return sorted(idle, key=lambda session: session.created_at)[:limit]
 
     def put_sample(self, name: str, value: int) -> None:
-        self._samples[name] = value
+        self._samples[name] = (value, self._now())
 
     def get_sample(self, name: str) -> int | None:
-        return self._samples.get(name)
+        value, taken_at = self._samples.get(name, (None, self._now()))
+        return value if self._now() - taken_at < _SAMPLE_AGE else None
 
     # -- inside
 
@@ -439,6 +452,16 @@ class MemoryStore:
             raise NotFoundError(field, f"{document_id} names nothing")
         return found
 
+    def _known(self, kind: type[Doc], document_id: ObjectId) -> Doc | None:
+        known: Doc | None = self._tables[kind].get(document_id)
+        return known
+
+    def _held(self, response: Response) -> Response | None:
+        """The response as it stands, None when its lease is not the caller's any more."""
+        known = self._known(Response, response.id)
+        is_ours = known is not None and response.lease_token is not None and known.lease_token == response.lease_token
+        return known if is_ours else None
+
     def _put(self, document: Doc, changes: Changes) -> Doc:
         changed = document.model_copy(update=dict(changes))
         self._tables[type(document)][document.id] = changed
@@ -446,16 +469,16 @@ class MemoryStore:
 
     def _change(self, kind: type[Doc], document_id: ObjectId, changes: Changes) -> None:
         with self._lock:
-            self._put(self._get(kind, document_id, "id"), changes)
+            known = self._known(kind, document_id)
+            if known is not None:
+                self._put(known, changes)
 
     def _insert(self, documents: Sequence[Document]) -> None:
         with self._lock:
             for document in documents:
                 table = self._tables[type(document)]
-                fields = _UNIQUE.get(type(document), ())
-                key = [getattr(document, field) for field in fields]
-                taken = fields and any([getattr(known, field) for field in fields] == key for known in table.values())
-                if document.id not in table and not taken:
+                is_taken = type(document) in _UNIQUE and any(_key(known) == _key(document) for known in table.values())
+                if document.id not in table and not is_taken:
                     table[document.id] = document
 
     def _claim(self, work: _Work, lease_s: float) -> _Work | None:
@@ -489,6 +512,10 @@ class MemoryStore:
                 return False
             self._put(known, {"dispatched_at": self._now(), "dispatches": known.dispatches + 1})
             return True
+
+
+def _key(document: Document) -> list[Any]:
+    return [getattr(document, field) for field in _UNIQUE[type(document)]]
 
 
 def _measure(calls: list[Response]) -> ModelStats:

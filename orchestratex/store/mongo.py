@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from bson import ObjectId
@@ -45,6 +46,7 @@ _Mongo = dict[str, Any]
 
 _NAMES: dict[type[Document], str] = {document: name for name, document in COLLECTIONS.items()}
 _DUPLICATE_KEY = 11000
+_SELECTION_KEY = ("thread_id", "iteration_number", "selection_phase", "ordinal")
 _FREED: _Mongo = {"lease_token": None, "lease_until": None}
 _TEXTS = ("prompt_sent", "response_text", "completion", "self_assessment")  # most of a response's bytes
 _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
@@ -137,6 +139,9 @@ class MongoStore:
 
     def ping(self) -> None:
         self.client.admin.command("ping")
+
+    def close(self) -> None:
+        self.client.close()
 
     # -- reading
 
@@ -253,7 +258,8 @@ class MongoStore:
 
     def insert_selection(self, selection: Selection) -> Selection:
         self._insert(selection)
-        return self._get(Selection, selection.id, "selection_id")
+        key = {name: getattr(selection, name) for name in _SELECTION_KEY}
+        return self._find(Selection, key, [])[0]
 
     def insert_evaluation(self, evaluation: Evaluation) -> None:
         self._insert(evaluation)
@@ -263,7 +269,8 @@ class MongoStore:
 
     def insert_logs(self, events: Sequence[LogEvent]) -> None:
         if events:
-            self._logs.insert_many([dump(event) for event in events], ordered=False)
+            with _ignoring_duplicates():
+                self._logs.insert_many([dump(event) for event in events], ordered=False)
 
     def insert_profiles(self, profiles: Sequence[Profile]) -> None:
         for profile in profiles:
@@ -432,7 +439,8 @@ class MongoStore:
         return self._free(Response, response, {**changes, "sent_at": None})
 
     def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
-        is_gap = {"$lt": ["$at", _in(-gap_s)]}  # true too where it never ran: then there is nothing to free yet
+        never = datetime.max.replace(tzinfo=UTC)  # the first run of all follows no gap
+        is_gap = {"$lt": [{"$ifNull": ["$at", never]}, _in(-gap_s)]}
         until = {"$cond": [is_gap, _in(amnesty_s), "$amnesty_until"]}
         found = self.database["system_samples"].find_one_and_update(
             {"_id": "reconcile"},
@@ -440,7 +448,7 @@ class MongoStore:
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-        return bool(found and found["amnesty_until"] <= found["at"])
+        return found is None or "amnesty_until" not in found or found["amnesty_until"] <= found["at"]
 
     def overdue_threads(self, *, resend_s: float, doubles: bool, limit: int) -> list[Thread]:
         return self._find(Thread, {"due_step": {"$type": "string"}, **_overdue(resend_s, doubles)}, [], limit)
@@ -464,10 +472,23 @@ class MongoStore:
 
     def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
         idle = {"status": SessionStatus.ACTIVE, "$expr": {"$lt": ["$updated_at", _in(-idle_s)]}}
-        found = self._find(Session, idle, [("created_at", ASCENDING)], limit)
-        running = {"session_id": {"$in": [session.id for session in found]}, "due_step": {"$type": "string"}}
-        busy = set(self._threads.distinct("session_id", running))
-        return [session for session in found if session.id not in busy]
+        running = {
+            "from": _NAMES[Thread],
+            "localField": "_id",
+            "foreignField": "session_id",
+            "pipeline": [{"$match": {"due_step": {"$type": "string"}}}, {"$limit": 1}, {"$project": {"_id": 1}}],
+            "as": "running",
+        }
+        rows = self._sessions.aggregate(
+            [
+                {"$match": idle},
+                {"$sort": {"created_at": ASCENDING}},
+                {"$lookup": running},
+                {"$match": {"running": []}},  # before the limit: busy sessions must not crowd out idle ones
+                {"$limit": limit},
+            ]
+        )
+        return [Session.model_validate(row) for row in rows]
 
     def put_sample(self, name: str, value: int) -> None:
         sample = {"$set": {"value": value}, "$currentDate": {"at": True}}
@@ -510,11 +531,8 @@ class MongoStore:
             whole = {"$mergeObjects": [{"$literal": fields}, {"dispatched_at": "$$NOW"}]}
             change = [{"$replaceWith": {"$cond": [is_new, whole, "$$ROOT"]}}]
             updates.append(UpdateOne({"_id": document.id}, change, upsert=True))
-        try:
+        with _ignoring_duplicates():  # the unique key of a call stands under another id: it is there already
             collection.bulk_write(updates, ordered=False)
-        except BulkWriteError as error:  # the unique key of a call stands under another id: it is there already
-            if any(failure["code"] != _DUPLICATE_KEY for failure in error.details["writeErrors"]):
-                raise
 
     def _change(self, kind: type[Doc], query: _Mongo, fields: _Mongo) -> Doc | None:
         found = self._collection(kind).find_one_and_update(
@@ -551,6 +569,15 @@ class MongoStore:
             {"_id": session_id, "$expr": is_affordable, **absent}, {"$inc": {"held_nanos": amount}, "$set": held}
         )
         return result.modified_count == 1
+
+
+@contextlib.contextmanager
+def _ignoring_duplicates() -> Iterator[None]:
+    try:
+        yield
+    except BulkWriteError as error:
+        if any(failure["code"] != _DUPLICATE_KEY for failure in error.details["writeErrors"]):
+            raise
 
 
 def _of(thread_id: ObjectId, iteration: int | None) -> _Mongo:

@@ -1,0 +1,23 @@
+"""The HTTP door. Handlers are plain functions, run in threads: the store's driver blocks."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from orchestratex.api import health, metrics, sessions, threads
+from orchestratex.api.guards import BodyLimit, LoopbackGuard
+from orchestratex.api.problems import add_handlers
+from orchestratex.steps.services import Services
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over these services."""
+    app = FastAPI(title="OrchestrateX", version=version("orchestratex"), redoc_url=None)
+    for part in (sessions, threads, metrics, health):
+        app.include_router(part.make_router(services))
+    add_handlers(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(LoopbackGuard)
+    return app

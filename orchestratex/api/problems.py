@@ -1,0 +1,73 @@
+"""Errors as RFC 9457 problems: what was wrong, in which field, and what the limit is; never a stack trace."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from orchestratex.errors import InputError, NotFoundError, UnavailableError
+
+MEDIA_TYPE: Final = "application/problem+json"
+_RETRY_AFTER_S: Final = "5"  # an election takes 12 s, a restart less
+
+_log = logging.getLogger(__name__)
+
+
+def problem(
+    status: int, detail: str, *, field: str | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """A problem's response."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if field is not None:
+        body["field"] = field
+    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Make every error of the app a problem."""
+    app.add_exception_handler(InputError, _on_input_error)
+    app.add_exception_handler(UnavailableError, _on_unavailable)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_error)
+
+
+def _on_input_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, InputError)
+    status = HTTPStatus.NOT_FOUND if isinstance(error, NotFoundError) else HTTPStatus.UNPROCESSABLE_ENTITY
+    return problem(status, str(error), field=error.field)
+
+
+def _on_unavailable(_request: Request, error: Exception) -> JSONResponse:
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": _RETRY_AFTER_S})
+
+
+def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return problem(HTTPStatus.BAD_REQUEST, "the body is not JSON", field="body")
+    field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {first['msg']}", field=field)
+
+
+def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, error.detail, headers=dict(error.headers or {}))
+
+
+def _on_error(request: Request, _error: Exception) -> JSONResponse:
+    """The traceback goes to the log: the server raises it again behind this."""
+    _log.error("%s %s failed", request.method, request.url.path)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of ours; the server's log holds its traceback")

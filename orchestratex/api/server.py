@@ -1,0 +1,50 @@
+"""Serving the HTTP door."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+import uvicorn
+
+from orchestratex.api.app import create_app
+from orchestratex.bootstrap import make_services
+from orchestratex.errors import InputError
+from orchestratex.settings import Settings
+
+_GRACE_S: Final = 10  # requests take milliseconds
+
+
+def run(settings: Settings) -> None:
+    """Serve until interrupted. Raises InputError for an address that others could reach, and without services."""
+    require_loopback(settings.api_host)
+    for name in ("mongodb_uri", "redis_url"):
+        if not getattr(settings, name):
+            raise InputError(
+                f"ORCHESTRATEX_{name.upper()}", "is not set; set it, or run `orchestratex up`, which starts the API too"
+            )
+    uvicorn.run(
+        create_app(make_services(settings)),
+        host=settings.api_host,
+        port=settings.api_port,
+        log_level=settings.log_level.lower(),
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
+def require_loopback(host: str) -> None:
+    """Raise InputError for an address that other machines could reach."""
+    if host == "localhost":
+        return
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise InputError(
+            "ORCHESTRATEX_API_HOST",
+            f"'{host}' could be reached by others, and there are no keys yet: use 127.0.0.1, localhost or ::1",
+        )

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from bson import ObjectId
+from fastapi import APIRouter, Response
+
+from orchestratex.api.views import Accepted, NewThread, ThreadChange, ThreadView, parse_id, view_thread
+from orchestratex.domain.base import ThreadStatus
+from orchestratex.domain.session import Session
+from orchestratex.errors import InputError
+from orchestratex.steps.services import Services
+from orchestratex.steps.submit import (
+    SessionRequest,
+    ThreadRequest,
+    check_thread,
+    open_session,
+    parse_request,
+    submit,
+)
+
+_OF_SESSION = ("session_id", "user_id", "cost_limit")
+
+
+def make_router(services: Services) -> APIRouter:
+    """The routes of threads."""
+    router = APIRouter(prefix="/v1/threads", tags=["threads"])
+
+    @router.post("", status_code=HTTPStatus.ACCEPTED)
+    def submit_one(body: NewThread, response: Response) -> Accepted:
+        """Take in a prompt; the answer is the id to ask for."""
+        request: ThreadRequest = parse_request(ThreadRequest, body.model_dump(exclude=set(_OF_SESSION)))
+        session_id = _find_session(body) or _open_session(body, request, services)
+        thread = submit(session_id, [request], services)[0]
+        response.headers["Location"] = f"/v1/threads/{thread.id}"
+        return Accepted(id=str(thread.id), session_id=str(session_id), status=thread.thread_status)
+
+    @router.get("/{thread_id}")
+    def get_one(thread_id: str) -> ThreadView:
+        """A thread's status and progress, and its final response when it is completed."""
+        return view_thread(services.store.get_thread(parse_id("thread_id", thread_id)))
+
+    @router.patch("/{thread_id}")
+    def accept_one(thread_id: str, change: ThreadChange) -> ThreadView:
+        """Say whether the user accepts the final response."""
+        wanted = parse_id("thread_id", thread_id)
+        status = services.store.get_thread(wanted).thread_status
+        if status is not ThreadStatus.COMPLETED:
+            raise InputError("user_accepted", f"there is no final response to accept: the thread is {status.value}")
+        services.store.set_thread(wanted, {"user_accepted": change.user_accepted})
+        return view_thread(services.store.get_thread(wanted))
+
+    return router
+
+
+def _find_session(body: NewThread) -> ObjectId | None:
+    """The session that the body names. Raises InputError when it also says what only a new one takes."""
+    if body.session_id is None:
+        return None
+    for field in ("user_id", "cost_limit"):
+        if getattr(body, field) is not None:
+            raise InputError(field, "belongs to the session, which has its own; leave it out or name no session")
+    return parse_id("session_id", body.session_id)
+
+
+def _open_session(body: NewThread, request: ThreadRequest, services: Services) -> ObjectId:
+    """Open a session for the user, once the thread is known to be good: bad input writes nothing."""
+    fields = {name: value for name in ("user_id", "cost_limit") if (value := getattr(body, name)) is not None}
+    wanted: SessionRequest = parse_request(SessionRequest, fields)
+    now = services.clock()
+    check_thread(request, Session(user_id=wanted.user_id, session_start=now, created_at=now, updated_at=now), services)
+    return open_session(wanted, services).id

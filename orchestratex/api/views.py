@@ -1,0 +1,143 @@
+"""What goes over the wire: bodies that are taken and given."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestratex.domain.base import Score, SessionStatus, StopReason, ThreadStatus, to_usd
+from orchestratex.domain.session import Session
+from orchestratex.domain.thread import Thread
+from orchestratex.errors import InputError
+from orchestratex.steps.submit import ThreadRequest
+
+
+class NewThread(ThreadRequest):
+    """A prompt; without a session one is opened for the user."""
+
+    session_id: str | None = Field(default=None, description="the session to add to")
+    user_id: str | None = Field(default=None, min_length=1, max_length=200, description="whose session is opened")
+    cost_limit: float | None = Field(default=None, ge=0, description="US dollars, of the session that is opened")
+
+
+class ThreadChange(BaseModel):
+    """What a user may say of a completed thread."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_accepted: bool
+
+
+class SessionChange(BaseModel):
+    """What a user may say of a session."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_satisfaction: Score
+
+
+class Accepted(BaseModel):
+    """A thread that was taken in."""
+
+    id: str
+    session_id: str
+    status: ThreadStatus
+
+
+class Progress(BaseModel):
+    """How far a thread is."""
+
+    iteration: int
+    max_iterations: int
+    scores: list[float | None] = Field(description="of each iteration's response, 1-10")
+    updated_at: datetime
+
+
+class ThreadView(BaseModel):
+    """A thread as its user sees it: the final response when it is completed, never an intermediate one."""
+
+    id: str
+    session_id: str
+    status: ThreadStatus
+    progress: Progress
+    stop_reason: StopReason | None
+    failure_reason: str | None
+    final_response: str | None
+    final_quality_score: float | None
+    best_model: str | None
+    user_accepted: bool | None
+    total_cost: float = Field(description="US dollars")
+    total_tokens_used: int
+    total_time_ms: float
+    created_at: datetime
+    completed_at: datetime | None
+
+
+class SessionView(BaseModel):
+    """A session as its user sees it."""
+
+    id: str
+    user_id: str
+    status: SessionStatus
+    max_iterations: int
+    settings: dict[str, Any]
+    total_cost: float = Field(description="US dollars")
+    cost_limit: float | None = Field(description="US dollars")
+    user_satisfaction: float | None
+    session_start: datetime
+    session_end: datetime | None
+
+
+def view_thread(thread: Thread) -> ThreadView:
+    """A thread for its user."""
+    is_completed = thread.thread_status is ThreadStatus.COMPLETED
+    scores = sorted(thread.scores, key=lambda each: each.iteration)
+    return ThreadView(
+        id=str(thread.id),
+        session_id=str(thread.session_id),
+        status=thread.thread_status,
+        progress=Progress(
+            iteration=thread.current_iteration,
+            max_iterations=thread.options.max_iterations,
+            scores=[score.score for score in scores],
+            updated_at=thread.updated_at,
+        ),
+        stop_reason=thread.stop_reason,
+        failure_reason=thread.failure_reason,
+        final_response=thread.final_response if is_completed else None,
+        final_quality_score=thread.final_quality_score if is_completed else None,
+        best_model=thread.best_model_id if is_completed else None,
+        user_accepted=thread.user_accepted,
+        total_cost=thread.total_cost,
+        total_tokens_used=thread.total_tokens_used,
+        total_time_ms=thread.total_time_spent,
+        created_at=thread.created_at,
+        completed_at=thread.completed_at,
+    )
+
+
+def view_session(session: Session) -> SessionView:
+    """A session for its user."""
+    limit = session.cost_limit_nanos
+    return SessionView(
+        id=str(session.id),
+        user_id=session.user_id,
+        status=session.status,
+        max_iterations=session.max_iterations,
+        settings=session.settings.model_dump(mode="json"),
+        total_cost=to_usd(session.total_cost_nanos),
+        cost_limit=None if limit is None else to_usd(limit),
+        user_satisfaction=session.user_satisfaction,
+        session_start=session.session_start,
+        session_end=session.session_end,
+    )
+
+
+def parse_id(field: str, text: str) -> ObjectId:
+    """An id as it stands in a path or a body. Raises InputError."""
+    if not ObjectId.is_valid(text):
+        raise InputError(field, "must be 24 hexadecimal digits")
+    return ObjectId(text)

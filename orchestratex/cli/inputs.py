@@ -1,0 +1,80 @@
+"""What several commands check before anything is started or written."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING
+
+from orchestratex.errors import InputError
+
+if TYPE_CHECKING:
+    from bson import ObjectId
+
+    from orchestratex.settings import Settings
+    from orchestratex.steps.services import Services
+    from orchestratex.steps.submit import SessionRequest, ThreadRequest
+
+
+def read_settings() -> Settings:
+    """The validated environment. Raises InputError naming the variable."""
+    from pydantic import ValidationError
+
+    from orchestratex.settings import load_settings
+
+    try:
+        return load_settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = name if name.isupper() else f"ORCHESTRATEX_{name.upper()}"
+        raise InputError(variable, first["msg"]) from error
+
+
+def parse_id(field: str, text: str) -> ObjectId:
+    """An id as users write it. Raises InputError."""
+    from bson import ObjectId
+
+    if not ObjectId.is_valid(text):
+        raise InputError(field, f"'{text}' is no id; an id has 24 hexadecimal digits")
+    return ObjectId(text)
+
+
+def parse_thread(data: dict[str, object]) -> ThreadRequest:
+    """What can be said about a thread without the store. Raises InputError."""
+    from orchestratex.steps.submit import ThreadRequest, parse_request
+
+    request: ThreadRequest = parse_request(ThreadRequest, data)
+    if not request.prompt.strip():
+        raise InputError("prompt", "is empty; write what you want to know")
+    return request
+
+
+def parse_session(cost_limit: float | None, session: str | None) -> SessionRequest | ObjectId:
+    """The named session's id, or a request for a new one. Raises InputError."""
+    from orchestratex.steps.submit import SessionRequest, parse_request
+
+    if session is None:
+        request: SessionRequest = parse_request(SessionRequest, {"user_id": _user_name(), "cost_limit": cost_limit})
+        return request
+    if cost_limit is not None:
+        raise InputError("cost_limit", "belongs to the session, which has its own; leave it out or open a new session")
+    return parse_id("session_id", session)
+
+
+def require_models(services: Services) -> None:
+    """Raise InputError when no model could answer anything here, saying what to do."""
+    if not services.cache.all():
+        raise InputError("models", "the database holds no model profiles; run `orchestratex init-db`")
+    if not services.usable_profiles():
+        raise InputError(
+            "models",
+            "no active model can be reached from here; set a provider's key (`orchestratex models` shows them), or "
+            "ORCHESTRATEX_MODELS_BASE_URL",
+        )
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()[:200] or "local"
+    except (OSError, KeyError):  # a container's user without a name
+        return "local"

@@ -1,0 +1,70 @@
+"""Threads that a command asked for, and the session that it opened for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bson import ObjectId
+
+from orchestratex.cli.inputs import require_models
+from orchestratex.domain.session import Session
+from orchestratex.errors import InputError
+from orchestratex.steps.services import Services
+from orchestratex.steps.submit import (
+    SessionRequest,
+    ThreadRequest,
+    check_thread,
+    end_session,
+    open_session,
+    submit,
+)
+
+
+class Job:
+    """Submits once, however often it is asked to; the lines are for errors about one of many requests."""
+
+    def __init__(
+        self,
+        session: SessionRequest | ObjectId,
+        requests: Sequence[ThreadRequest],
+        *,
+        lines: Sequence[int] | None = None,
+    ) -> None:
+        self._session = session
+        self._requests = requests
+        self._lines = lines
+        self.session_id: ObjectId | None = None
+        self.thread_ids: list[ObjectId] = []
+
+    def submit(self, services: Services) -> None:
+        """Check everything, then open the session where none is named, and submit. Raises InputError."""
+        if self.thread_ids:
+            return
+        require_models(services)
+        session = self._find_session(services)
+        for at, request in enumerate(self._requests):
+            self._check(at, request, session, services)
+        if isinstance(self._session, SessionRequest):
+            session = open_session(self._session, services)
+        self.session_id = session.id
+        self.thread_ids = [thread.id for thread in submit(session.id, self._requests, services)]
+
+    def end(self, services: Services) -> None:
+        """End the session if it was opened here."""
+        if self.session_id is not None and isinstance(self._session, SessionRequest):
+            end_session(self.session_id, services)
+
+    def _find_session(self, services: Services) -> Session:
+        """The named session, or one like that which will be opened: nothing may be written before all is checked."""
+        if isinstance(self._session, ObjectId):
+            return services.store.get_session(self._session)
+        now = services.clock()
+        return Session(user_id=self._session.user_id, session_start=now, created_at=now, updated_at=now)
+
+    def _check(self, at: int, request: ThreadRequest, session: Session, services: Services) -> None:
+        try:
+            check_thread(request, session, services)
+        except InputError as error:
+            if self._lines is None:
+                raise
+            raise InputError(f"line {self._lines[at]}", str(error)) from error

@@ -1,0 +1,46 @@
+"""The commands, and the one place where their errors become a line and an exit code.
+
+What a command needs is imported when it runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from orchestratex.cli import models, serve, show, solve, stack, submit, trace
+from orchestratex.errors import InputError, OrchestratexError
+
+BAD_INPUT = 2
+FAILED = 1
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="orchestratex",
+    help="Answer a prompt with several large language models as one durable, budgeted job.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(solve.solve)
+app.command()(stack.up)
+app.command()(submit.submit)
+app.command()(show.show)
+app.command()(trace.trace)
+app.command()(models.models)
+app.command("init-db")(stack.init_db)
+app.command()(serve.sandbox)
+app.command()(serve.api)
+
+
+def main() -> None:
+    """Run the command line; exits 0 when it worked, 2 on bad input, 1 when something failed, 130 on Ctrl-C."""
+    try:
+        app(prog_name="orchestratex")
+    except OrchestratexError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT if isinstance(error, InputError) else FAILED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,78 @@
+"""`orchestratex models`: what we know about the models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestratex.domain.profile import Profile
+    from orchestratex.settings import Settings
+
+COLUMNS = ("model", "provider", "version", "available", "reached by", "$/M in", "$/M out", "quality", "calls")
+
+
+def models(json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False) -> None:
+    """List the models: availability, prices per million tokens, quality, and whether they can be reached from here."""
+    from orchestratex.cli import reach
+    from orchestratex.cli.inputs import read_settings
+    from orchestratex.cli.output import print_json, print_table
+
+    settings = read_settings()
+    with reach.reach_store(settings) as reached:
+        profiles = reached.services.store.profiles()
+    is_sandbox = reached.stack is not None and not settings.models_base_url and not settings.provider_keys()
+    views = [view_model(profile, describe_reach(profile, settings, is_sandbox=is_sandbox)) for profile in profiles]
+    if json:
+        print_json(views)
+    else:
+        print_table(COLUMNS, [_make_row(view) for view in views])
+
+
+def describe_reach(profile: Profile, settings: Settings, *, is_sandbox: bool) -> str | None:
+    """By what this installation reaches a model; None when it cannot."""
+    if is_sandbox:
+        return "sandbox"
+    if settings.models_base_url:
+        return "gateway"
+    if profile.provider in settings.provider_keys():
+        return "key"
+    return None if profile.api_key_required else "open endpoint"
+
+
+def view_model(profile: Profile, reached_by: str | None) -> dict[str, Any]:
+    """A model's profile in short."""
+    shown = profile.performance_metrics
+    return {
+        "model_name": profile.model_name,
+        "provider": profile.provider,
+        "model_version": profile.model_version,
+        "is_active": profile.is_active,
+        "is_available": profile.is_available,
+        "reached_by": reached_by,
+        "usd_per_million_input_tokens": round(profile.cost_per_input_token * 1e6, 6),
+        "usd_per_million_output_tokens": round(profile.cost_per_output_token * 1e6, 6),
+        "average_quality_rating": shown.average_quality_rating,
+        "success_rate": shown.success_rate,
+        "total_requests": shown.total_requests,
+        "specialties": [specialty.value for specialty in profile.specialties],
+        "prices_as_of": profile.prices_as_of,
+    }
+
+
+def _make_row(view: dict[str, Any]) -> list[str]:
+    from orchestratex.cli.output import format_score
+
+    is_available = view["is_active"] and view["is_available"]
+    return [
+        view["model_name"],
+        view["provider"],
+        view["model_version"],
+        "yes" if is_available else ("no" if view["is_active"] else "switched off"),
+        view["reached_by"] or "no key is set",
+        f"{view['usd_per_million_input_tokens']:g}",
+        f"{view['usd_per_million_output_tokens']:g}",
+        format_score(view["average_quality_rating"]),
+        str(view["total_requests"]),
+    ]

@@ -1,0 +1,87 @@
+"""How commands speak: results on stdout, everything else on stderr, and no text of a model is ever markup."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestratex.domain.base import to_usd
+
+_PLAIN_WIDTH: Final = 200  # of tables in pipes and files
+_KEPT: Final = frozenset("\n\t")
+
+
+def make_console(*, is_stderr: bool = False) -> Console:
+    """A console that takes every string as it is."""
+    stream = sys.stderr if is_stderr else sys.stdout
+    width = None if stream.isatty() else _PLAIN_WIDTH
+    return Console(file=stream, markup=False, emoji=False, highlight=False, width=width)
+
+
+def say(text: str) -> None:
+    """Tell the user something beside the result."""
+    print(clean(text), file=sys.stderr, flush=True)
+
+
+def clean(text: str) -> str:
+    """A text without the control characters by which it could steer a terminal."""
+    return "".join(char for char in text if char in _KEPT or unicodedata.category(char) != "Cc")
+
+
+def shorten(text: str, length: int) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(clean(text).split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def print_text(text: str) -> None:
+    """Print a model's text: to a terminal without control characters, else verbatim."""
+    sys.stdout.write(clean(text) if sys.stdout.isatty() else text)
+    if not text.endswith("\n"):
+        sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def print_json(value: object, *, is_line: bool = False) -> None:
+    """Print one JSON document, on a line of its own or indented for people."""
+    print(json.dumps(value, ensure_ascii=False, indent=None if is_line else 2), flush=True)
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line."""
+    console = make_console()
+    if not console.is_terminal:
+        for name, value in pairs:
+            print(f"{name + ':':<14}{value}")
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    for name, value in pairs:
+        grid.add_row(name, value)
+    console.print(grid)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(clean(str(cell)) for cell in row))
+    make_console().print(table)
+
+
+def format_cost(nanos: int) -> str:
+    """An amount in US dollars, with as many digits as single calls cost."""
+    return f"${to_usd(nanos):.6f}"
+
+
+def format_score(score: float | None) -> str:
+    """A score from 1 to 10; a dash where there is none."""
+    return "-" if score is None else f"{score:.2f}"

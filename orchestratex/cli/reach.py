@@ -1,0 +1,207 @@
+"""How commands reach MongoDB, Redis and workers: those that the settings name, else this machine's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from orchestratex.bootstrap import make_services, make_store
+from orchestratex.cli.output import say
+from orchestratex.errors import LocalStackError
+from orchestratex.local import LocalStack, local_stack
+from orchestratex.local.pids import is_alive
+from orchestratex.local.state import home_directory, read_state
+from orchestratex.queue import CeleryQueue
+from orchestratex.settings import Settings
+from orchestratex.steps.services import Services
+from orchestratex.store.migrations import init_db
+from orchestratex.store.mongo import MongoStore
+
+WORKING = ("worker", "control", "beat")
+NO_MODELS = "http://127.0.0.1:9/v1"  # commands that read call no model: no sandbox need be started for them
+READER_S = 30.0  # a command that only reads holds the servers no longer than this
+LOOK_S = 0.3
+
+Prepare = Callable[[Services], None]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Services that answer, and the local stack behind them; None: the settings name the services."""
+
+    services: Services
+    stack: LocalStack | None = None
+
+    @property
+    def uses_sandbox(self) -> bool:
+        """Whether the models are the sandbox's."""
+        return self.stack is not None and self.stack.uses_sandbox
+
+    def has_ended(self) -> bool:
+        """Whether another command ran the stack and has taken it away."""
+        if self.stack is None or self.stack.is_owner:
+            return False
+        try:
+            self.stack.check()
+        except LocalStackError:
+            return True
+        return False
+
+
+def names_services(settings: Settings) -> bool:
+    """Whether the settings name all services."""
+    return bool(settings.mongodb_uri and settings.redis_url)
+
+
+def is_stack_running(settings: Settings) -> bool:
+    """Whether a command runs the local stack now."""
+    state = read_state(home_directory(settings.home))
+    return state is not None and is_alive(state.owner)
+
+
+@contextmanager
+def reach_store(settings: Settings) -> Iterator[Reached]:
+    """Services for commands that only read: without a running stack the servers alone are started meanwhile."""
+    if names_services(settings):
+        with open_services(settings) as services:
+            services.store.ping()
+            yield Reached(services)
+        return
+    without_models = settings.model_copy(update={"models_base_url": settings.models_base_url or NO_MODELS})
+    with (
+        local_stack(
+            without_models,
+            processes=(),
+            quiet=True,
+            on_event=_ignore,
+            before_processes=lambda e: prepare_database(settings, e),
+        ) as stack,
+        open_services(apply_environment(settings, stack.environment)) as services,
+    ):
+        yield Reached(services, stack)
+
+
+@contextmanager
+def reach_workers(settings: Settings, *, prepare: Prepare, worker_count: int = 1) -> Iterator[Reached]:
+    """Services with workers behind them: those named by the settings, a running stack's, or a stack of our own.
+
+    `prepare` gets the services before our own workers start, and may be called again. The workers of services that the
+    settings name are not looked after.
+    """
+    if names_services(settings):
+        with open_services(settings) as services:
+            check_services(services)
+            prepare(services)
+            yield Reached(services)
+        return
+
+    def prepare_stack(environment: dict[str, str]) -> None:
+        prepare_database(settings, environment)
+        with open_services(apply_environment(settings, environment)) as services:
+            prepare(services)
+
+    with (
+        open_stack(
+            settings,
+            WORKING,
+            worker_count=worker_count,
+            before_processes=prepare_stack,
+            accept=lambda stack: stack.is_owner or has_workers(stack),
+        ) as stack,
+        open_services(apply_environment(settings, stack.environment)) as services,
+    ):
+        prepare(services)
+        yield Reached(services, stack)
+
+
+@contextmanager
+def open_stack(
+    settings: Settings,
+    processes: Sequence[str],
+    *,
+    accept: Callable[[LocalStack], bool],
+    before_processes: Callable[[dict[str, str]], None],
+    worker_count: int = 1,
+    quiet: bool = True,
+    on_event: Callable[[str], None] = say,
+) -> Iterator[LocalStack]:
+    """Join or start a stack that `accept` takes, waiting for one that will soon end. Raises LocalStackError."""
+    deadline = time.monotonic() + READER_S
+    while True:
+        with ExitStack() as held:
+            stack = held.enter_context(
+                local_stack(
+                    settings,
+                    processes=processes,
+                    worker_count=worker_count,
+                    quiet=quiet,
+                    on_event=on_event,
+                    before_processes=before_processes,
+                )
+            )
+            if accept(stack):
+                yield stack
+                return
+        if time.monotonic() > deadline:
+            raise LocalStackError("Another command runs the local stack: end it, then run this one again.")
+        time.sleep(LOOK_S)
+
+
+def has_workers(stack: LocalStack) -> bool:
+    """Whether the stack runs workers and their control."""
+    kinds = {status.name.partition(".")[0] for status in stack.processes}
+    return {"worker", "control"} <= kinds
+
+
+def apply_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:
+    """The settings as a process of the stack sees them."""
+    names = {
+        "mongodb_uri": "ORCHESTRATEX_MONGODB_URI",
+        "redis_url": "ORCHESTRATEX_REDIS_URL",
+        "models_base_url": "ORCHESTRATEX_MODELS_BASE_URL",
+    }
+    update: dict[str, object] = {field: environment[name] for field, name in names.items() if name in environment}
+    key = environment.get("ORCHESTRATEX_MODELS_API_KEY")
+    if key is not None:
+        update["models_api_key"] = SecretStr(key)
+    return settings.model_copy(update=update)
+
+
+@contextmanager
+def open_services(settings: Settings) -> Iterator[Services]:
+    """Services whose connections end with the block."""
+    services = make_services(settings)
+    try:
+        yield services
+    finally:
+        if isinstance(services.store, MongoStore):
+            services.store.client.close()
+
+
+def check_services(services: Services) -> None:
+    """Raise UnavailableError naming the service that does not answer and its address."""
+    services.store.ping()
+    if isinstance(services.queue, CeleryQueue):
+        services.queue.ping()
+
+
+def init_database(settings: Settings) -> list[str]:
+    """Bring the database to its present form; returns what was done."""
+    store = make_store(settings)
+    try:
+        return init_db(store)
+    finally:
+        store.client.close()
+
+
+def prepare_database(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Bring the database of a stack that starts to its present form."""
+    init_database(apply_environment(settings, environment))
+
+
+def _ignore(_event: str) -> None:
+    """Commands that read say nothing about servers."""

@@ -1,0 +1,46 @@
+"""How a thread's outcome is printed for people."""
+
+from __future__ import annotations
+
+from orchestratex.cli.output import clean, format_cost, format_score, print_pairs, print_text
+from orchestratex.cli.snapshot import Snapshot, describe_scores
+from orchestratex.domain.base import ThreadStatus
+from orchestratex.domain.thread import Thread
+
+
+def print_result(snapshot: Snapshot, *, uses_sandbox: bool) -> None:
+    """Print the final response, then how it came about; the summary alone when there is no response."""
+    thread = snapshot.thread
+    if thread.thread_status is ThreadStatus.COMPLETED and thread.final_response is not None:
+        print_text(thread.final_response)
+        print()
+    print_pairs(_summarise(snapshot, uses_sandbox))
+
+
+def _summarise(snapshot: Snapshot, uses_sandbox: bool) -> list[tuple[str, str]]:
+    thread = snapshot.thread
+    stop_reason = thread.stop_reason.value if thread.stop_reason else "-"
+    pairs = [
+        ("status", thread.thread_status.value),
+        ("score", describe_score(thread)),
+        ("iterations", f"{thread.current_iteration} of at most {thread.options.max_iterations}"),
+        ("models", ", ".join(snapshot.models) + (" (played by the sandbox)" if uses_sandbox else "")),
+        ("cost", format_cost(snapshot.cost_nanos)),
+        ("tokens", f"{thread.total_tokens_used:,}"),
+        ("time", f"{thread.total_time_spent / 1000:.1f} s"),
+        ("stop_reason", stop_reason),
+        ("session", str(thread.session_id)),
+        ("thread", str(thread.id)),
+    ]
+    if thread.failure_reason:
+        pairs.insert(1, ("failure", clean(thread.failure_reason)))
+    return pairs
+
+
+def describe_score(thread: Thread) -> str:
+    """The score of the first response and of the one that is shown."""
+    final = format_score(thread.final_quality_score)
+    scores = describe_scores(thread)
+    if not thread.is_ended or not scores or thread.best_model_id is None:
+        return " → ".join(format_score(score) for score in scores) or "-"
+    return f"{format_score(scores[0])} → {final} ({thread.best_model_id})"

@@ -1,0 +1,107 @@
+"""What a thread is doing at one moment, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bson import ObjectId
+
+from orchestratex.domain.base import ResponseStatus, Role, ThreadStatus, to_usd
+from orchestratex.domain.response import Response
+from orchestratex.domain.thread import Thread
+from orchestratex.steps.services import Services
+
+_DOES: Final = {
+    Role.PRIMARY: "answers",
+    Role.EVALUATOR: "evaluates",
+    Role.CRITIC: "criticises",
+    Role.REFINER: "refines",
+}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A thread with its calls."""
+
+    thread: Thread
+    responses: list[Response]
+
+    @property
+    def working(self) -> list[str]:
+        """The models whose calls a worker holds, with what they do."""
+        return sorted(f"{r.model_name} {_DOES[r.role]}" for r in self._pending if r.lease_token is not None)
+
+    @property
+    def waiting(self) -> list[str]:
+        """The models whose calls are still to be taken by a worker."""
+        return sorted(r.model_name for r in self._pending if r.lease_token is None)
+
+    @property
+    def cost_nanos(self) -> int:
+        """What the thread has cost so far."""
+        return sum(response.cost_nanos for response in self.responses)
+
+    @property
+    def models(self) -> list[str]:
+        """The models that completed a call."""
+        return sorted({r.model_name for r in self.responses if r.status is ResponseStatus.COMPLETED})
+
+    @property
+    def is_worked_on(self) -> bool:
+        """Whether a worker holds a lease of it."""
+        return self.thread.lease_token is not None or bool(self.working)
+
+    @property
+    def mark(self) -> tuple[int, int, int]:
+        """Changes with everything that happens to the thread."""
+        attempts = sum(response.attempt for response in self.responses)
+        return self.thread.moves, attempts, sum(r.status is ResponseStatus.PENDING for r in self.responses)
+
+    @property
+    def _pending(self) -> list[Response]:
+        return [response for response in self.responses if response.status is ResponseStatus.PENDING]
+
+
+def take_snapshot(thread_id: ObjectId, services: Services) -> Snapshot:
+    """Read a thread and its calls. Raises NotFoundError."""
+    thread = services.store.get_thread(thread_id)
+    return Snapshot(thread, services.store.responses_of(thread_id))
+
+
+def describe_scores(thread: Thread) -> list[float | None]:
+    """The score of each iteration's response."""
+    return [score.score for score in sorted(thread.scores, key=lambda each: each.iteration)]
+
+
+def view_thread(thread: Thread) -> dict[str, Any]:
+    """What the thread's user may see: a final response when it is completed, never an intermediate one."""
+    is_completed = thread.thread_status is ThreadStatus.COMPLETED
+    return {
+        "thread_id": str(thread.id),
+        "session_id": str(thread.session_id),
+        "status": thread.thread_status.value,
+        "iteration": thread.current_iteration,
+        "max_iterations": thread.options.max_iterations,
+        "scores": describe_scores(thread),
+        "stop_reason": thread.stop_reason.value if thread.stop_reason else None,
+        "failure_reason": thread.failure_reason,
+        "final_response": thread.final_response if is_completed else None,
+        "final_quality_score": thread.final_quality_score if is_completed else None,
+        "best_model": thread.best_model_id if is_completed else None,
+        "total_cost": thread.total_cost,
+        "total_tokens_used": thread.total_tokens_used,
+        "total_time_ms": thread.total_time_spent,
+        "created_at": thread.created_at.isoformat(),
+        "completed_at": thread.completed_at.isoformat() if thread.completed_at else None,
+    }
+
+
+def view_result(snapshot: Snapshot, *, uses_sandbox: bool) -> dict[str, Any]:
+    """A solved prompt as JSON."""
+    return {
+        **view_thread(snapshot.thread),
+        "models": snapshot.models,
+        "total_cost": to_usd(snapshot.cost_nanos),
+        "uses_sandbox": uses_sandbox,
+    }

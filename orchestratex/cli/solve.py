@@ -1,0 +1,122 @@
+"""`orchestratex solve`: one prompt, from the command line to its final response."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestratex.errors import InputError
+
+if TYPE_CHECKING:
+    from bson import ObjectId
+
+    from orchestratex.cli.jobs import Job
+    from orchestratex.cli.reach import Reached
+    from orchestratex.cli.snapshot import Snapshot
+    from orchestratex.settings import Settings
+    from orchestratex.steps.submit import SessionRequest, ThreadRequest
+
+LOOK_S = 0.2
+RESTARTS = 3  # stacks of other commands that may end under one prompt
+
+
+def solve(
+    prompt: Annotated[str, typer.Argument(help="What you want to know; - reads it from stdin.")],
+    session: Annotated[str | None, typer.Option(help="Id of the session to add to; by default a new one.")] = None,
+    max_iterations: Annotated[int | None, typer.Option(help="Rounds of answering and evaluating, 1-10.")] = None,
+    quality_threshold: Annotated[float | None, typer.Option(help="Stop at this score, 1-10.")] = None,
+    cost_limit: Annotated[float | None, typer.Option(help="US dollars that may be spent.")] = None,
+    prefer: Annotated[list[str] | None, typer.Option(help="A model to prefer; may be given more than once.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="A model to leave out; may be given again.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Answer a prompt: start what is needed, show the progress, print the final response."""
+    from orchestratex.cli.inputs import parse_session, parse_thread, read_settings
+    from orchestratex.cli.jobs import Job
+
+    settings = read_settings()
+    options = {
+        "max_iterations": max_iterations,
+        "quality_threshold": quality_threshold,
+        "preferred_models": prefer or None,
+        "excluded_models": exclude or None,
+    }
+    wanted: SessionRequest | ObjectId = parse_session(cost_limit, session)
+    request: ThreadRequest = parse_thread({"prompt": _read_prompt(prompt), **options})
+    job = Job(wanted, [request])
+    try:
+        snapshot, uses_sandbox = _run(job, settings, is_silent=json)
+    except KeyboardInterrupt:
+        _say_left(job)
+        raise typer.Exit(130) from None
+    _print(snapshot, uses_sandbox=uses_sandbox, is_json=json)
+    if snapshot.thread.final_response is None:
+        raise typer.Exit(1)
+
+
+def _read_prompt(prompt: str) -> str:
+    if prompt != "-":
+        return prompt
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise InputError("prompt", f"what stdin brought is not UTF-8: {error.reason}") from error
+
+
+def _run(job: Job, settings: Settings, *, is_silent: bool) -> tuple[Snapshot, bool]:
+    """Submit and wait, on a stack of our own where another command's ends under us."""
+    from orchestratex.cli import reach
+    from orchestratex.cli.follow import StackEndedError
+    from orchestratex.cli.output import say
+
+    for left in reversed(range(RESTARTS)):
+        try:
+            with reach.reach_workers(settings, prepare=job.submit) as reached:
+                if reached.uses_sandbox and not is_silent:
+                    say("No provider key is set: the sandbox's models answer, by rule and at no cost.")
+                snapshot = _follow(job, reached, is_silent=is_silent)
+                job.end(reached.services)
+                return snapshot, reached.uses_sandbox
+        except StackEndedError as error:
+            if not left:
+                raise
+            say(f"{error} Starting one of our own.")
+    raise AssertionError("the last try returns or raises")
+
+
+def _follow(job: Job, reached: Reached, *, is_silent: bool) -> Snapshot:
+    from orchestratex.cli.follow import Idleness, Watch
+    from orchestratex.cli.progress import open_view
+    from orchestratex.cli.snapshot import take_snapshot
+
+    idleness = Idleness()
+    watch = Watch(
+        lambda: take_snapshot(job.thread_ids[0], reached.services),
+        is_final=lambda seen: seen.thread.is_ended,
+        pause_s=LOOK_S,
+        reached=reached,
+    )
+    with open_view(is_silent=is_silent) as view:
+        return watch.run(lambda seen: view.show(seen, idleness.note(seen.mark, is_worked_on=seen.is_worked_on)))
+
+
+def _say_left(job: Job) -> None:
+    from orchestratex.cli.output import say
+
+    for thread_id in job.thread_ids:
+        say(f"Left as it is; look with: orchestratex show {thread_id}")
+
+
+def _print(snapshot: Snapshot, *, uses_sandbox: bool, is_json: bool) -> None:
+    from orchestratex.cli.output import print_json, say
+    from orchestratex.cli.result import print_result
+    from orchestratex.cli.snapshot import view_result
+
+    if is_json:
+        print_json(view_result(snapshot, uses_sandbox=uses_sandbox))
+    else:
+        print_result(snapshot, uses_sandbox=uses_sandbox)
+    if snapshot.thread.final_response is None:
+        say(f"error: the thread failed: {snapshot.thread.failure_reason}")

@@ -1,0 +1,147 @@
+"""`orchestratex submit`: a file of prompts in one session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestratex.errors import InputError
+
+if TYPE_CHECKING:
+    from orchestratex.cli.jobs import Job
+    from orchestratex.cli.reach import Reached
+    from orchestratex.domain.thread import Thread
+    from orchestratex.settings import Settings
+
+COLUMNS = ("line", "thread", "status", "score", "iterations", "cost", "stop_reason", "prompt")
+LOOK_S = 1.0
+RESTARTS = 3  # stacks of other commands that may end under one file
+PROMPT_CHARS = 50
+
+
+def submit(
+    file: Annotated[Path, typer.Argument(help='One {"prompt": ..., options} a line; - reads stdin.')],
+    session: Annotated[str | None, typer.Option(help="Id of the session to add to; by default a new one.")] = None,
+    cost_limit: Annotated[float | None, typer.Option(help="US dollars that may be spent on all of them.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Whether to wait until all have ended.")] = True,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes, where we start them.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+) -> None:
+    """Submit many prompts: none is taken unless all are good. Exits 0 when all have been completed."""
+    from orchestratex.cli.batch import read_batch
+    from orchestratex.cli.inputs import parse_session, read_settings
+    from orchestratex.cli.jobs import Job
+
+    settings = read_settings()
+    wanted = parse_session(cost_limit, session)
+    requests, lines = read_batch(file)
+    job = Job(wanted, requests, lines=lines)
+    if not wait:
+        _enqueue(job, settings, is_json=json)
+        return
+    try:
+        threads = _run(job, settings, workers, is_silent=json)
+    except KeyboardInterrupt:
+        _say_left(job)
+        raise typer.Exit(130) from None
+    _print(threads, lines, is_json=json)
+    if any(thread.final_response is None for thread in threads):
+        raise typer.Exit(1)
+
+
+def _enqueue(job: Job, settings: Settings, *, is_json: bool) -> None:
+    """Submit to workers that run already."""
+    from orchestratex.cli import reach
+    from orchestratex.cli.output import print_json
+
+    if not reach.names_services(settings) and not reach.is_stack_running(settings):
+        raise InputError(
+            "--no-wait",
+            "no workers run here that could go on without this command; start `orchestratex up`, or set "
+            "ORCHESTRATEX_MONGODB_URI and ORCHESTRATEX_REDIS_URL",
+        )
+    with reach.reach_workers(settings, prepare=job.submit):
+        for thread_id in job.thread_ids:
+            if is_json:
+                print_json({"thread_id": str(thread_id), "session_id": str(job.session_id)}, is_line=True)
+            else:
+                print(thread_id)
+
+
+def _run(job: Job, settings: Settings, workers: int, *, is_silent: bool) -> list[Thread]:
+    from orchestratex.cli import reach
+    from orchestratex.cli.follow import StackEndedError
+    from orchestratex.cli.output import say
+
+    for left in reversed(range(RESTARTS)):
+        try:
+            with reach.reach_workers(settings, prepare=job.submit, worker_count=workers) as reached:
+                if reached.uses_sandbox and not is_silent:
+                    say("No provider key is set: the sandbox's models answer, by rule and at no cost.")
+                threads = _follow(job, reached, is_silent=is_silent)
+                job.end(reached.services)
+                return threads
+        except StackEndedError as error:
+            if not left:
+                raise
+            say(f"{error} Starting one of our own.")
+    raise AssertionError("the last try returns or raises")
+
+
+def _follow(job: Job, reached: Reached, *, is_silent: bool) -> list[Thread]:
+    from orchestratex.cli.follow import Idleness, Watch
+    from orchestratex.cli.tally import open_tally
+
+    assert job.session_id is not None
+    session_id, wanted = job.session_id, job.thread_ids
+
+    def look() -> list[Thread]:
+        by_id = {thread.id: thread for thread in reached.services.store.threads_of(session_id)}
+        return [by_id[thread_id] for thread_id in wanted]
+
+    idleness = Idleness()
+    watch = Watch(look, is_final=lambda seen: all(each.is_ended for each in seen), pause_s=LOOK_S, reached=reached)
+    with open_tally(len(wanted), is_silent=is_silent) as show:
+        return watch.run(lambda seen: show(seen, idleness.note([t.moves for t in seen], is_worked_on=_is_held(seen))))
+
+
+def _is_held(threads: list[Thread]) -> bool:
+    return any(thread.lease_token is not None for thread in threads)
+
+
+def _say_left(job: Job) -> None:
+    from orchestratex.cli.output import say
+
+    if job.thread_ids:
+        say(f"{len(job.thread_ids)} threads of session {job.session_id} are left as they are; look with:")
+        say(f"orchestratex show {job.thread_ids[0]}")
+
+
+def _print(threads: list[Thread], lines: list[int], *, is_json: bool) -> None:
+    from orchestratex.cli.output import format_cost, print_json, print_table, say, shorten
+    from orchestratex.cli.result import describe_score
+    from orchestratex.cli.snapshot import view_thread
+
+    if is_json:
+        for line, thread in zip(lines, threads, strict=True):
+            print_json({"line": line, **view_thread(thread)}, is_line=True)
+        return
+    rows = [
+        (
+            line,
+            thread.id,
+            thread.thread_status.value,
+            describe_score(thread),
+            thread.current_iteration,
+            format_cost(thread.total_cost_nanos),
+            thread.stop_reason.value if thread.stop_reason else "-",
+            shorten(thread.original_prompt, PROMPT_CHARS),
+        )
+        for line, thread in zip(lines, threads, strict=True)
+    ]
+    print_table(COLUMNS, rows)
+    completed = sum(thread.final_response is not None for thread in threads)
+    total = format_cost(sum(thread.total_cost_nanos for thread in threads))
+    say(f"{completed} of {len(threads)} completed for {total} in session {threads[0].session_id}")

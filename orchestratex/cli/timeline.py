@@ -1,0 +1,149 @@
+"""A thread's documents as a tree for people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.tree import Tree
+
+from orchestratex.cli.documents import ThreadDocuments
+from orchestratex.cli.output import clean, format_cost, format_score, shorten
+from orchestratex.cli.result import describe_score
+from orchestratex.domain.base import Role, SelectionPhase
+from orchestratex.domain.criticism import CriticismResponse
+from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.response import Response
+from orchestratex.domain.selection import Selection
+
+EXCERPT: Final = 160
+
+
+def draw_trace(documents: ThreadDocuments) -> Tree:
+    """Draw iteration by iteration what was chosen, answered, objected and decided, then the events."""
+    thread = documents.thread
+    stop = f", stopped: {thread.stop_reason.value}" if thread.stop_reason else ""
+    tree = Tree(f"Thread {thread.id}: {thread.thread_status.value}{stop}, score {describe_score(thread)}")
+    _draw_head(tree, documents)
+    for iteration in range(1, thread.current_iteration + 1):
+        _draw_iteration(tree, iteration, documents)
+    for selection in documents.selections:
+        if selection.selection_phase is SelectionPhase.FINAL:
+            _draw_selection(tree, selection)
+    _draw_events(tree, documents)
+    return tree
+
+
+def _draw_head(tree: Tree, documents: ThreadDocuments) -> None:
+    thread, session = documents.thread, documents.session
+    tree.add(f"prompt: {shorten(thread.original_prompt, EXCERPT)}")
+    if thread.domain and thread.complexity_level:
+        difficulty = format_score(thread.estimated_difficulty)
+        tree.add(f"{thread.domain.value}, {thread.complexity_level.value}, difficulty {difficulty}, {thread.language}")
+    cost = format_cost(sum(response.cost_nanos for response in documents.responses))
+    limit = "no limit" if session.cost_limit_nanos is None else f"limit {format_cost(session.cost_limit_nanos)}"
+    tree.add(f"session {session.id} of {clean(session.user_id)}: {session.status.value}, {limit}")
+    tree.add(f"cost {cost}, {thread.total_tokens_used:,} tokens, {thread.total_time_spent / 1000:.1f} s")
+    if thread.failure_reason:
+        tree.add(f"failure: {clean(thread.failure_reason)}")
+
+
+def _draw_iteration(tree: Tree, iteration: int, documents: ThreadDocuments) -> None:
+    branch = tree.add(f"Iteration {iteration}")
+    for selection in documents.selections:
+        if selection.iteration_number == iteration and selection.selection_phase is not SelectionPhase.FINAL:
+            _draw_selection(branch, selection)
+    for response in documents.responses:
+        if response.iteration_number == iteration and response.role is not Role.EVALUATOR:
+            _draw_response(branch, response)
+    for criticism in documents.criticisms:
+        if criticism.iteration_number == iteration:
+            _draw_criticism(branch, criticism)
+    _draw_panel(branch, iteration, documents)
+    for score in documents.thread.scores:
+        if score.iteration == iteration:
+            noise = "" if score.standard_error is None else f" ± {score.standard_error:.2f}"
+            better = ", better than the best before it" if score.improved else ""
+            branch.add(
+                f"score {format_score(score.score)}{noise} of {score.evaluators} evaluators, "
+                f"{score.severe} severe objections{better}"
+            )
+
+
+def _draw_selection(tree: Tree, selection: Selection) -> None:
+    margin = "" if selection.selection_margin is None else f", margin {selection.selection_margin:.2f}"
+    branch = tree.add(
+        f"selection ({selection.selection_phase.value}): {selection.selected_model} by "
+        f"{selection.selection_strategy.value}, confidence {format_score(selection.selection_confidence)}{margin}"
+    )
+    if selection.primary_selection_factors:
+        branch.add(f"because: {clean('; '.join(selection.primary_selection_factors))}")
+    if selection.override_reasons:
+        branch.add(f"overridden: {clean(selection.override_reasons)}")
+    for candidate in selection.candidates_considered:
+        reasoning = shorten(candidate.selection_reasoning, EXCERPT)
+        branch.add(f"{candidate.model_name} {format_score(candidate.final_score)}: {reasoning}")
+
+
+def _draw_response(tree: Tree, response: Response) -> None:
+    best = ", the best" if response.is_selected_best else ""
+    branch = tree.add(
+        f"{response.response_type.value} response of {response.model_name}: {_describe_call(response)}, "
+        f"score {format_score(response.selection_score)}{best}"
+    )
+    if response.response_text:
+        branch.add(shorten(response.response_text, EXCERPT))
+    if response.error_message:
+        branch.add(f"error: {shorten(response.error_message, EXCERPT)}")
+
+
+def _draw_panel(tree: Tree, iteration: int, documents: ThreadDocuments) -> None:
+    by_id = {evaluation.id: evaluation for evaluation in documents.evaluations}
+    for response in documents.responses:
+        if response.iteration_number != iteration or response.role is not Role.EVALUATOR:
+            continue
+        evaluation = by_id.get(response.id)
+        if evaluation is not None:
+            _draw_evaluation(tree, evaluation, response)
+        else:
+            error = f": {shorten(response.error_message, EXCERPT)}" if response.error_message else ""
+            tree.add(f"evaluation by {response.model_name}: {_describe_call(response)}{error}")
+
+
+def _draw_evaluation(tree: Tree, evaluation: Evaluation, response: Response) -> None:
+    branch = tree.add(
+        f"evaluation by {evaluation.evaluator_model}: {format_score(evaluation.overall_score)}, "
+        f"confidence {format_score(evaluation.evaluator_confidence)}, {_describe_call(response)}"
+    )
+    for criticism in evaluation.criticisms:
+        branch.add(f"{criticism.severity.value}: {shorten(criticism.point, EXCERPT)}")
+
+
+def _draw_criticism(tree: Tree, criticism: CriticismResponse) -> None:
+    branch = tree.add(
+        f"answer of {criticism.responding_model} to the criticism: improvement "
+        f"{format_score(criticism.improvement_score)}"
+    )
+    for improvement in criticism.specific_improvements:
+        verdict = shorten(improvement.improvement_made, EXCERPT) if improvement.accepted else "disputed"
+        branch.add(f"{shorten(improvement.criticism_point, EXCERPT)} → {verdict}")
+
+
+def _draw_events(tree: Tree, documents: ThreadDocuments) -> None:
+    branch = tree.add(f"Events ({len(documents.logs)})")
+    for event in documents.logs:
+        since = (event.timestamp - documents.thread.created_at).total_seconds()
+        level = "" if event.log_level.value == "info" else f" {event.log_level.value.upper()}"
+        message = shorten(event.message, EXCERPT)
+        branch.add(f"{since:+8.3f} s{level} {event.component.value} {event.event_type}: {message}")
+
+
+def _describe_call(response: Response) -> str:
+    parts = [response.status.value]
+    if response.response_time is not None:
+        parts.append(f"{response.response_time / 1000:.1f} s")
+    if response.tokens_used is not None:
+        parts.append(f"{response.tokens_used.total_tokens} tokens")
+    parts.append(format_cost(response.cost_nanos))
+    if response.attempt > 1:
+        parts.append(f"{response.attempt} attempts")
+    return ", ".join(parts)

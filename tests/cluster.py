@@ -1,0 +1,164 @@
+"""Real servers and real worker processes for integration tests, each test with a database and broker keys of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bson import ObjectId
+
+from orchestratex.bootstrap import make_services, make_store
+from orchestratex.domain.thread import Thread
+from orchestratex.local.binaries import find_binary
+from orchestratex.local.mongod import start_mongod
+from orchestratex.local.output import LogFiles
+from orchestratex.local.processes import process_commands
+from orchestratex.local.redis_server import start_redis
+from orchestratex.local.service import Service
+from orchestratex.sandbox.config import SandboxConfig
+from orchestratex.sandbox.server import Running, serve
+from orchestratex.settings import Settings
+from orchestratex.steps.services import Services
+from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, submit
+from orchestratex.store.migrations import init_db
+
+ROOT = Path(__file__).parents[1]
+POLL_S = 0.05
+
+
+def wait_for(condition: Callable[[], Any], *, timeout_s: float, what: str) -> Any:
+    """Poll until the condition holds; returns what it returned."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen within {timeout_s:g} s")
+        time.sleep(POLL_S)
+    return found
+
+
+class Servers:
+    """One mongod and one redis-server for a whole test session."""
+
+    def __init__(self, home: Path) -> None:
+        (home / "logs").mkdir()
+        logs = LogFiles(home / "logs")
+        self.mongod: Service = start_mongod(find_binary("mongod"), home / "mongodb", logs=logs)
+        self.redis: Service = start_redis(find_binary("redis-server"), home / "redis", logs=logs)
+
+    def stop(self) -> None:
+        """Stop both."""
+        for service in (self.redis, self.mongod):
+            service.child.finish()
+
+
+class Cluster:
+    """Workers over the servers, and the sandbox that answers them."""
+
+    def __init__(self, servers: Servers, sandbox: Running, home: Path, **settings: object) -> None:
+        self.sandbox = sandbox
+        self.home = home
+        name = f"t{ObjectId()}"
+        self.environment = {
+            "ORCHESTRATEX_MONGODB_URI": servers.mongod.uri,
+            "ORCHESTRATEX_MONGODB_DATABASE": name,
+            "ORCHESTRATEX_REDIS_URL": servers.redis.uri,
+            "ORCHESTRATEX_BROKER_PREFIX": f"{name}:",
+            "ORCHESTRATEX_MODELS_BASE_URL": sandbox.base_url,
+            "ORCHESTRATEX_MODELS_API_KEY": "sandbox",
+            "ORCHESTRATEX_BEAT_SCHEDULE": str(home / "beat"),
+            **{f"ORCHESTRATEX_{key.upper()}": str(value) for key, value in settings.items()},
+        }
+        fields = {key.removeprefix("ORCHESTRATEX_").lower(): value for key, value in self.environment.items()}
+        self.settings = Settings.model_validate(fields)
+        store = make_store(self.settings)
+        init_db(store)
+        store.close()
+        self.services: Services = make_services(self.settings)
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, kind: str) -> subprocess.Popen[bytes]:
+        """Start a process of the Procfile in a session of its own."""
+        number = len(self.processes)
+        environment = {**os.environ, **self.environment, "PYTHONPATH": str(ROOT)}
+        command = process_commands(environment, instance=f"{self.settings.mongodb_database}-{number}")[kind]
+        with (self.home / f"{kind}.{number}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, env=environment, cwd=self.home, stdout=log, stderr=log, start_new_session=True
+            )
+        self.processes.append(process)
+        return process
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """kill -9 of a process and all its children."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def submit(self, prompts: Sequence[str], **session: object) -> list[Thread]:
+        """All prompts as threads of one session."""
+        opened = open_session(SessionRequest.model_validate(session), self.services)
+        return submit(opened.id, [ThreadRequest(prompt=prompt) for prompt in prompts], self.services)
+
+    def await_ended(self, threads: Sequence[Thread], *, timeout_s: float = 120) -> list[Thread]:
+        """The threads once all have ended."""
+
+        def find_ended() -> list[Thread]:
+            now = [self.services.store.get_thread(thread.id) for thread in threads]
+            return now if all(thread.is_ended for thread in now) else []
+
+        ended: list[Thread] = wait_for(find_ended, timeout_s=timeout_s, what=f"the end of {len(threads)} threads")
+        return ended
+
+    def log_text(self) -> str:
+        """What all processes printed."""
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.home.glob("*.log")))
+
+    def stop(self) -> None:
+        """End all processes: politely, then not."""
+        for process in self.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                pass
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            process.wait()
+        self.services.close()
+
+
+@contextmanager
+def open_servers() -> Iterator[Servers]:
+    """Servers for one test session."""
+    with tempfile.TemporaryDirectory(prefix="orchestratex-") as home:
+        servers = Servers(Path(home))
+        try:
+            yield servers
+        finally:
+            servers.stop()
+
+
+@contextmanager
+def open_cluster(
+    servers: Servers, home: Path, *, config: SandboxConfig | None = None, workers: int = 1, **settings: object
+) -> Iterator[Cluster]:
+    """A control worker and some model workers, over a sandbox of their own."""
+    with serve(config or SandboxConfig(latency_scale=0.05)) as sandbox:
+        cluster = Cluster(servers, sandbox, home, **settings)
+        try:
+            cluster.start("control")
+            for _ in range(workers):
+                cluster.start("worker")
+            yield cluster
+        finally:
+            cluster.stop()

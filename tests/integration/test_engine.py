@@ -1,0 +1,152 @@
+"""The whole loop on real parts: mongod, redis-server, worker processes, the sandbox over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from orchestratex.domain.base import LogLevel, ResponseStatus, StopReason, ThreadStatus
+from orchestratex.sandbox.config import SandboxConfig
+from orchestratex.sandbox.faults import parse_fault
+from tests.cluster import Cluster, Servers, open_cluster, wait_for
+
+pytestmark = pytest.mark.integration
+
+PROMPTS = [
+    f"Explain how to {task} step by step, with an example and the pitfalls."
+    for task in (
+        "sort a linked list in Python",
+        "translate a letter into French",
+        "prove that the square root of two is irrational",
+        "write a short poem about autumn",
+        "tell whether a review is positive",
+        "name the capital of each Nordic country",
+    )
+]
+
+
+def find_summary(cluster: Cluster) -> dict[str, int]:
+    return cluster.sandbox.state.ledger.summarise()
+
+
+def test_sixty_threads_of_one_session_complete_on_two_workers(servers: Servers, tmp_path: Path) -> None:
+    prompts = [f"{PROMPTS[number % len(PROMPTS)]} Variant {number}." for number in range(60)]
+
+    with open_cluster(servers, tmp_path, workers=2) as cluster:
+        threads = cluster.await_ended(cluster.submit(prompts))
+        responses = [r for thread in threads for r in cluster.services.store.responses_of(thread.id)]
+        summary = find_summary(cluster)
+        session = cluster.services.store.get_session(threads[0].session_id)
+
+    assert Counter(thread.thread_status for thread in threads) == {ThreadStatus.COMPLETED: 60}
+    assert max(Counter(response.key for response in responses).values()) == 1
+    assert {response.status for response in responses} == {ResponseStatus.COMPLETED}
+    assert summary["calls"] == summary["charged"] == len(responses)
+    assert summary["repeated_responses"] == 0
+    assert summary["cost_nanos"] == sum(thread.total_cost_nanos for thread in threads)
+    assert session.total_cost_nanos == summary["cost_nanos"]
+    assert (session.held_nanos, session.reservations) == (0, {})
+    assert all((t.final_quality_score or 0) >= (t.scores[0].score or 0) for t in threads)
+
+
+def test_a_worker_killed_in_mid_call_costs_at_most_the_calls_in_flight(servers: Servers, tmp_path: Path) -> None:
+    slow = SandboxConfig(fixed_latency_s=1.5)
+
+    with open_cluster(servers, tmp_path, config=slow, workers=2, lease_s=3, heartbeat_s=1, reconcile_s=1) as cluster:
+        threads = cluster.submit(PROMPTS)
+        ledger = cluster.sandbox.state.ledger
+        wait_for(lambda: ledger.summarise()["by_task"].get("evaluate", 0) >= 10, timeout_s=60, what="ten evaluations")
+        before = ledger.summarise()
+        cluster.kill(cluster.processes[1])
+        ended = cluster.await_ended(threads)
+        after = ledger.summarise()
+        session_id = threads[0].session_id
+        wait_for(
+            lambda: not cluster.services.store.get_session(session_id).reservations, timeout_s=30, what="settling"
+        )
+        paid = [response for thread in ended for response in cluster.services.store.responses_of(thread.id)]
+        session = cluster.services.store.get_session(session_id)
+        events = Counter(e.event_type for thread in ended for e in cluster.services.store.logs_of(thread.id))
+
+    in_flight = before["calls"] - before["charged"] + before["max_concurrency"]
+    assert {thread.thread_status for thread in ended} == {ThreadStatus.COMPLETED}
+    assert events["call_recovered"] > 0
+    assert after["repeated_responses"] <= in_flight
+    assert after["repeated_keys"] == 0
+    assert session.total_cost_nanos == sum(response.cost_nanos for response in paid)
+    assert session.total_cost_nanos >= after["cost_nanos"]
+
+
+def test_a_call_whose_completion_was_saved_is_never_paid_again(servers: Servers, tmp_path: Path) -> None:
+    with open_cluster(servers, tmp_path) as cluster:
+        (thread,) = cluster.await_ended(cluster.submit(PROMPTS[:1]))
+        calls = find_summary(cluster)["calls"]
+        queue = cluster.services.queue
+        pending = [r for r in cluster.services.store.responses_of(thread.id) if r.role == "evaluator"]
+        for step in ("analyse", "select", "weigh", "finish"):
+            queue.send_step(step, thread.id)  # type: ignore[arg-type]
+        queue.send_panel(thread.id, [response.id for response in pending])
+        wait_for(lambda: queue.length() == 0, timeout_s=20, what="an empty queue")
+        (other,) = cluster.await_ended(cluster.submit(PROMPTS[1:2]))
+        responses = cluster.services.store.responses_of(other.id)
+
+    assert find_summary(cluster)["calls"] == calls + len(responses)
+
+
+def test_faults_of_providers_leave_their_trace_and_no_thread_behind(servers: Servers, tmp_path: Path) -> None:
+    faults = tuple(
+        map(
+            parse_fault,
+            [
+                "server_error share=0.5 models=gpt4",
+                "rate_limit share=0.5 models=claude retry_after_s=0.2",
+                "malformed share=1 models=llama tasks=evaluate",
+                "drop share=0.5 models=mistral",
+                "refusal share=1 models=grok tasks=evaluate",
+            ],
+        )
+    )
+    config = SandboxConfig(latency_scale=0.02, faults=faults)
+
+    with open_cluster(servers, tmp_path, config=config, backoff_s=0.1, backoff_max_s=0.5) as cluster:
+        threads = cluster.await_ended(cluster.submit(PROMPTS))
+        logs = [event for thread in threads for event in cluster.services.store.logs_of(thread.id)]
+        evaluations = [e for thread in threads for e in cluster.services.store.evaluations_of(thread.id)]
+        responses = [r for thread in threads for r in cluster.services.store.responses_of(thread.id)]
+        session = cluster.services.store.get_session(threads[0].session_id)
+
+    assert {thread.thread_status for thread in threads} == {ThreadStatus.COMPLETED}
+    assert {event.event_type for event in logs} >= {"call_retried", "reply_malformed", "error_occurred"}
+    assert {event.model_involved for event in logs if event.event_type == "reply_malformed"} == {"llama"}
+    assert not {"llama", "grok"} & {evaluation.evaluator_model for evaluation in evaluations}
+    assert all(evaluation.overall_score > 1 for evaluation in evaluations)
+    assert session.held_nanos == 0
+    assert session.total_cost_nanos == sum(response.cost_nanos for response in responses)
+    assert session.total_cost_nanos >= find_summary(cluster)["cost_nanos"]
+
+
+def test_the_cost_limit_stops_the_loop_with_the_best_response(servers: Servers, tmp_path: Path) -> None:
+    with open_cluster(servers, tmp_path) as cluster:
+        (thread,) = cluster.await_ended(cluster.submit(PROMPTS[:1], cost_limit=0.01, max_iterations=10))
+        session = cluster.services.store.get_session(thread.session_id)
+
+    assert thread.thread_status is ThreadStatus.COMPLETED
+    assert thread.stop_reason is StopReason.COST_LIMIT
+    assert thread.final_response
+    assert session.total_cost_nanos <= 10_000_000
+    assert session.held_nanos == 0
+
+
+def test_no_error_is_logged_and_no_argument_holds_more_than_ids(servers: Servers, tmp_path: Path) -> None:
+    with open_cluster(servers, tmp_path) as cluster:
+        threads = cluster.await_ended(cluster.submit(PROMPTS[:2]))
+        logs = [event for thread in threads for event in cluster.services.store.logs_of(thread.id)]
+        text = cluster.log_text()
+
+    assert [event.message for event in logs if event.log_level is LogLevel.ERROR] == []
+    assert "Traceback" not in text
+    assert PROMPTS[0] not in text
+    assert "sandbox" not in json.dumps([event.model_dump(mode="json") for event in logs])
