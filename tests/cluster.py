@@ -108,11 +108,16 @@ class Cluster:
     def await_ended(self, threads: Sequence[Thread], *, timeout_s: float = 120) -> list[Thread]:
         """The threads once all have ended."""
 
-        def find_ended() -> list[Thread]:
-            now = [self.services.store.get_thread(thread.id) for thread in threads]
-            return now if all(thread.is_ended for thread in now) else []
+        deadline = time.monotonic() + timeout_s
+        ended: list[Thread] = []
+        for thread in threads:  # one at a time: asking for all of them is work for mongod
 
-        ended: list[Thread] = wait_for(find_ended, timeout_s=timeout_s, what=f"the end of {len(threads)} threads")
+            def find_ended(thread_id: ObjectId = thread.id) -> Thread | None:
+                now = self.services.store.get_thread(thread_id)
+                return now if now.is_ended else None
+
+            left_s = max(1.0, deadline - time.monotonic())
+            ended.append(wait_for(find_ended, timeout_s=left_s, what=f"the end of thread {thread.id}"))
         return ended
 
     def log_text(self) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_ready
-from kombu.transport import redis as redis_transport
 
 from orchestratex.bootstrap import make_services
 from orchestratex.queue import CeleryQueue, make_app
@@ -15,8 +14,10 @@ from orchestratex.settings import load_settings
 from orchestratex.steps.services import Services
 from workers.beat import SCHEDULE
 from workers.timer import ReconcileTimer, setup_worker_logging
+from workers.transport import correct_transport
 
 settings = load_settings()
+correct_transport()
 app: Celery = make_app(settings)
 app.conf.update(
     imports=["workers.tasks"],
@@ -74,18 +75,5 @@ def _start_timer(sender: Any, **_: Any) -> None:
 def _configure_logging(**_: Any) -> None:
     setup_worker_logging(settings.log_level)
 
-
-def _raise_connection_error(channel: Any, asynchronous: bool = False) -> Any:
-    """kombu reads `connection.client.hostname` of a connection that is gone and dies of the AttributeError.
-
-    A ConnectionError is what its callers recover from; without this a worker ends when Redis ends under a running task.
-    """
-    if channel.connection.client is None:
-        raise ConnectionError("the connection to the broker is closed")
-    return _original_connparams(channel, asynchronous=asynchronous)
-
-
-_original_connparams = redis_transport.Channel._connparams
-redis_transport.Channel._connparams = _raise_connection_error  # type: ignore[method-assign]
 
 __all__ = ["app", "services"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from fastapi import FastAPI
 
+from orchestratex import __version__
 from orchestratex.api import health, metrics, sessions, threads
 from orchestratex.api.guards import BodyLimit, LoopbackGuard
 from orchestratex.api.problems import add_handlers
@@ -14,7 +13,7 @@ from orchestratex.steps.services import Services
 
 def create_app(services: Services) -> FastAPI:
     """The application over these services."""
-    app = FastAPI(title="OrchestrateX", version=version("orchestratex"), redoc_url=None)
+    app = FastAPI(title="OrchestrateX", version=__version__, redoc_url=None)
     for part in (sessions, threads, metrics, health):
         app.include_router(part.make_router(services))
     add_handlers(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from http import HTTPStatus
 from typing import Final
 
@@ -11,7 +12,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orchestratex.api.problems import problem
 
 MAX_BODY_BYTES: Final = 5_000_000  # a prompt and a context of 200,000 characters each, escaped at their longest
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own, out of reach for others."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class LoopbackGuard:
@@ -22,7 +32,7 @@ class LoopbackGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        if scope["type"] == "http" and not _is_loopback(Headers(scope=scope).get("host", "")):
+        if scope["type"] == "http" and not is_loopback(_name_of(Headers(scope=scope).get("host", ""))):
             refusal = problem(HTTPStatus.MISDIRECTED_REQUEST, "only loopback addresses are served", field="Host")
             await refusal(scope, receive, send)
             return
@@ -73,6 +83,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-def _is_loopback(host: str) -> bool:
-    name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    return name.lower() in LOOPBACK
+def _name_of(host: str) -> str:
+    """The host without its port and brackets."""
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]

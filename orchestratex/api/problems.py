@@ -36,25 +36,23 @@ def problem(
 
 def add_handlers(app: FastAPI) -> None:
     """Make every error of the app a problem."""
-    app.add_exception_handler(InputError, _on_input_error)
-    app.add_exception_handler(UnavailableError, _on_unavailable)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_error)
+    app.exception_handler(InputError)(_on_input_error)
+    app.exception_handler(UnavailableError)(_on_unavailable)
+    app.exception_handler(RequestValidationError)(_on_invalid_request)
+    app.exception_handler(HTTPException)(_on_http_error)
+    app.exception_handler(Exception)(_on_error)
 
 
-def _on_input_error(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, InputError)
+def _on_input_error(_request: Request, error: InputError) -> JSONResponse:
     status = HTTPStatus.NOT_FOUND if isinstance(error, NotFoundError) else HTTPStatus.UNPROCESSABLE_ENTITY
     return problem(status, str(error), field=error.field)
 
 
-def _on_unavailable(_request: Request, error: Exception) -> JSONResponse:
+def _on_unavailable(_request: Request, error: UnavailableError) -> JSONResponse:
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": _RETRY_AFTER_S})
 
 
-def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _on_invalid_request(_request: Request, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return problem(HTTPStatus.BAD_REQUEST, "the body is not JSON", field="body")
@@ -62,8 +60,7 @@ def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {first['msg']}", field=field)
 
 
-def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
+def _on_http_error(_request: Request, error: HTTPException) -> JSONResponse:
     return problem(error.status_code, error.detail, headers=dict(error.headers or {}))
 
 

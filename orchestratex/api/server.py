@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
 
 import uvicorn
 
 from orchestratex.api.app import create_app
+from orchestratex.api.guards import is_loopback
 from orchestratex.bootstrap import make_services
 from orchestratex.errors import InputError
 from orchestratex.settings import Settings
@@ -37,13 +37,7 @@ def run(settings: Settings) -> None:
 
 def require_loopback(host: str) -> None:
     """Raise InputError for an address that other machines could reach."""
-    if host == "localhost":
-        return
-    try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
+    if not is_loopback(host):
         raise InputError(
             "ORCHESTRATEX_API_HOST",
             f"'{host}' could be reached by others, and there are no keys yet: use 127.0.0.1, localhost or ::1",

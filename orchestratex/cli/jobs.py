@@ -8,6 +8,7 @@ from bson import ObjectId
 
 from orchestratex.cli.inputs import require_models
 from orchestratex.domain.session import Session
+from orchestratex.domain.thread import Thread
 from orchestratex.errors import InputError
 from orchestratex.steps.services import Services
 from orchestratex.steps.submit import (
@@ -33,12 +34,11 @@ class Job:
         self._session = session
         self._requests = requests
         self._lines = lines
-        self.session_id: ObjectId | None = None
-        self.thread_ids: list[ObjectId] = []
+        self.threads: list[Thread] = []  # as they were submitted
 
     def submit(self, services: Services) -> None:
         """Check everything, then open the session where none is named, and submit. Raises InputError."""
-        if self.thread_ids:
+        if self.threads:
             return
         require_models(services)
         session = self._find_session(services)
@@ -46,13 +46,12 @@ class Job:
             self._check(at, request, session, services)
         if isinstance(self._session, SessionRequest):
             session = open_session(self._session, services)
-        self.session_id = session.id
-        self.thread_ids = [thread.id for thread in submit(session.id, self._requests, services)]
+        self.threads = submit(session.id, self._requests, services)
 
     def end(self, services: Services) -> None:
         """End the session if it was opened here."""
-        if self.session_id is not None and isinstance(self._session, SessionRequest):
-            end_session(self.session_id, services)
+        if self.threads and isinstance(self._session, SessionRequest):
+            end_session(self.threads[0].session_id, services)
 
     def _find_session(self, services: Services) -> Session:
         """The named session, or one like that which will be opened: nothing may be written before all is checked."""

@@ -56,4 +56,4 @@ def _name_problem(error: ValueError) -> tuple[str, str]:
     if not isinstance(error, ValidationError):
         return "sandbox", str(error)
     first = error.errors()[0]
-    return ".".join(map(str, first["loc"])) or "sandbox", first["msg"]
+    return ".".join(map(str, first["loc"])) or "sandbox", first["msg"].removeprefix("Value error, ")

@@ -15,11 +15,9 @@ if TYPE_CHECKING:
     from orchestratex.cli.jobs import Job
     from orchestratex.cli.reach import Reached
     from orchestratex.cli.snapshot import Snapshot
-    from orchestratex.settings import Settings
     from orchestratex.steps.submit import SessionRequest, ThreadRequest
 
 LOOK_S = 0.2
-RESTARTS = 3  # stacks of other commands that may end under one prompt
 
 
 def solve(
@@ -35,6 +33,7 @@ def solve(
     """Answer a prompt: start what is needed, show the progress, print the final response."""
     from orchestratex.cli.inputs import parse_session, parse_thread, read_settings
     from orchestratex.cli.jobs import Job
+    from orchestratex.cli.run import run_job
 
     settings = read_settings()
     options = {
@@ -47,7 +46,9 @@ def solve(
     request: ThreadRequest = parse_thread({"prompt": _read_prompt(prompt), **options})
     job = Job(wanted, [request])
     try:
-        snapshot, uses_sandbox = _run(job, settings, is_silent=json)
+        snapshot, uses_sandbox = run_job(
+            job, settings, lambda reached: _follow(job, reached, is_silent=json), is_silent=json
+        )
     except KeyboardInterrupt:
         _say_left(job)
         raise typer.Exit(130) from None
@@ -65,27 +66,6 @@ def _read_prompt(prompt: str) -> str:
         raise InputError("prompt", f"what stdin brought is not UTF-8: {error.reason}") from error
 
 
-def _run(job: Job, settings: Settings, *, is_silent: bool) -> tuple[Snapshot, bool]:
-    """Submit and wait, on a stack of our own where another command's ends under us."""
-    from orchestratex.cli import reach
-    from orchestratex.cli.follow import StackEndedError
-    from orchestratex.cli.output import say
-
-    for left in reversed(range(RESTARTS)):
-        try:
-            with reach.reach_workers(settings, prepare=job.submit) as reached:
-                if reached.uses_sandbox and not is_silent:
-                    say("No provider key is set: the sandbox's models answer, by rule and at no cost.")
-                snapshot = _follow(job, reached, is_silent=is_silent)
-                job.end(reached.services)
-                return snapshot, reached.uses_sandbox
-        except StackEndedError as error:
-            if not left:
-                raise
-            say(f"{error} Starting one of our own.")
-    raise AssertionError("the last try returns or raises")
-
-
 def _follow(job: Job, reached: Reached, *, is_silent: bool) -> Snapshot:
     from orchestratex.cli.follow import Idleness, Watch
     from orchestratex.cli.progress import open_view
@@ -93,7 +73,7 @@ def _follow(job: Job, reached: Reached, *, is_silent: bool) -> Snapshot:
 
     idleness = Idleness()
     watch = Watch(
-        lambda: take_snapshot(job.thread_ids[0], reached.services),
+        lambda: take_snapshot(job.threads[0].id, reached.services),
         is_final=lambda seen: seen.thread.is_ended,
         pause_s=LOOK_S,
         reached=reached,
@@ -105,8 +85,8 @@ def _follow(job: Job, reached: Reached, *, is_silent: bool) -> Snapshot:
 def _say_left(job: Job) -> None:
     from orchestratex.cli.output import say
 
-    for thread_id in job.thread_ids:
-        say(f"Left as it is; look with: orchestratex show {thread_id}")
+    for thread in job.threads:
+        say(f"Left as it is; look with: orchestratex show {thread.id}")
 
 
 def _print(snapshot: Snapshot, *, uses_sandbox: bool, is_json: bool) -> None:

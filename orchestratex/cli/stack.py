@@ -36,7 +36,7 @@ def up(
 
 
 def init_db(json: Annotated[bool, typer.Option("--json", help="Print a JSON list of what was done.")] = False) -> None:
-    """Bring the database to its present form: validators, indexes, migrations, model profiles. Runs any number of times."""
+    """Bring the database to its present form: validators, indexes, migrations, model profiles. It may run again."""
     from orchestratex.cli import reach
     from orchestratex.cli.inputs import read_settings
     from orchestratex.cli.output import print_json

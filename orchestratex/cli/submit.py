@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("line", "thread", "status", "score", "iterations", "cost", "stop_reason", "prompt")
 LOOK_S = 1.0
-RESTARTS = 3  # stacks of other commands that may end under one file
 PROMPT_CHARS = 50
 
 
@@ -33,6 +32,7 @@ def submit(
     from orchestratex.cli.batch import read_batch
     from orchestratex.cli.inputs import parse_session, read_settings
     from orchestratex.cli.jobs import Job
+    from orchestratex.cli.run import run_job
 
     settings = read_settings()
     wanted = parse_session(cost_limit, session)
@@ -42,7 +42,13 @@ def submit(
         _enqueue(job, settings, is_json=json)
         return
     try:
-        threads = _run(job, settings, workers, is_silent=json)
+        threads, _ = run_job(
+            job,
+            settings,
+            lambda reached: _follow(job, reached, is_silent=json),
+            worker_count=workers,
+            is_silent=json,
+        )
     except KeyboardInterrupt:
         _say_left(job)
         raise typer.Exit(130) from None
@@ -63,42 +69,21 @@ def _enqueue(job: Job, settings: Settings, *, is_json: bool) -> None:
             "ORCHESTRATEX_MONGODB_URI and ORCHESTRATEX_REDIS_URL",
         )
     with reach.reach_workers(settings, prepare=job.submit):
-        for thread_id in job.thread_ids:
+        for thread in job.threads:
             if is_json:
-                print_json({"thread_id": str(thread_id), "session_id": str(job.session_id)}, is_line=True)
+                print_json({"thread_id": str(thread.id), "session_id": str(thread.session_id)}, is_line=True)
             else:
-                print(thread_id)
-
-
-def _run(job: Job, settings: Settings, workers: int, *, is_silent: bool) -> list[Thread]:
-    from orchestratex.cli import reach
-    from orchestratex.cli.follow import StackEndedError
-    from orchestratex.cli.output import say
-
-    for left in reversed(range(RESTARTS)):
-        try:
-            with reach.reach_workers(settings, prepare=job.submit, worker_count=workers) as reached:
-                if reached.uses_sandbox and not is_silent:
-                    say("No provider key is set: the sandbox's models answer, by rule and at no cost.")
-                threads = _follow(job, reached, is_silent=is_silent)
-                job.end(reached.services)
-                return threads
-        except StackEndedError as error:
-            if not left:
-                raise
-            say(f"{error} Starting one of our own.")
-    raise AssertionError("the last try returns or raises")
+                print(thread.id)
 
 
 def _follow(job: Job, reached: Reached, *, is_silent: bool) -> list[Thread]:
     from orchestratex.cli.follow import Idleness, Watch
     from orchestratex.cli.tally import open_tally
 
-    assert job.session_id is not None
-    session_id, wanted = job.session_id, job.thread_ids
+    wanted = [thread.id for thread in job.threads]
 
     def look() -> list[Thread]:
-        by_id = {thread.id: thread for thread in reached.services.store.threads_of(session_id)}
+        by_id = {thread.id: thread for thread in reached.services.store.threads_of(job.threads[0].session_id)}
         return [by_id[thread_id] for thread_id in wanted]
 
     idleness = Idleness()
@@ -114,9 +99,9 @@ def _is_held(threads: list[Thread]) -> bool:
 def _say_left(job: Job) -> None:
     from orchestratex.cli.output import say
 
-    if job.thread_ids:
-        say(f"{len(job.thread_ids)} threads of session {job.session_id} are left as they are; look with:")
-        say(f"orchestratex show {job.thread_ids[0]}")
+    if job.threads:
+        say(f"{len(job.threads)} threads of session {job.threads[0].session_id} are left as they are; look with:")
+        say(f"orchestratex show {job.threads[0].id}")
 
 
 def _print(threads: list[Thread], lines: list[int], *, is_json: bool) -> None:

@@ -79,11 +79,13 @@ A text that does not apply is an empty string."""
 
 _AGAIN = "Your last reply could not be read: {problem}. Reply again, in exactly the form asked for, and nothing else."
 
+_KIND = r"(?:ai (?:language )?model|(?:large )?language model|ai assistant)"
+_NAME = r"(?:chatgpt|gpt-?\d[\w.-]*|claude|gemini|grok|llama|mistral|qwen)"
+_MAKER = r"(?:openai|anthropic|google|xai|meta|alibaba|mistral)\b(?: ai| cloud| deepmind)?"
 _SELF_IDENTIFICATION = re.compile(
-    r"\b(?:(?:i am|i['’]m|this is|my name is) (?:an? )?(?P<who>ai (?:language )?model|(?:large )?language model|chatgpt|"
-    r"gpt-?\d[\w.-]*\w|claude|gemini|grok|llama|mistral|qwen)\b|(?<!such )as (?:an? )?(?:ai (?:language )?model|(?:large )?"
-    r"language model|chatgpt|gpt-?\d[\w.-]*\w|claude|gemini|grok|llama|mistral|qwen)(?=,| (?:\w+ ){1,3}by ))"
-    r"(?:[^.\n]{0,80}?\bby (?:openai|anthropic|google|xai|meta|alibaba|mistral)\b(?: ai| cloud| deepmind)?)?[,.]?\s*",
+    rf"\b(?:(?:i am|i['’]m|this is|my name is) (?:(?:an? )?{_KIND}|{_NAME})\b|as an? {_KIND}\b"
+    rf"|(?<!such )as {_NAME}\b(?=,| [^,.\n]{{0,40}}\bby {_MAKER}))"  # "such as Claude", "as llama wool" are no confessions
+    rf"(?:[^.\n]{{0,80}}?\bby {_MAKER})?[,.]?\s*",
     re.IGNORECASE,
 )
 

@@ -35,7 +35,7 @@ def evaluate(thread_id: ObjectId, response_id: ObjectId, services: Services) -> 
 def _build(thread: Thread, response: Response, services: Services) -> Messages:
     if response.parent_response_id is None:
         raise ValueError(f"response {response.id} evaluates nothing")
-    answer = services.store.get_response(response.parent_response_id)
+    answer = services.store.get_response(response.parent_response_id, brief=True)
     return evaluate_prompt(thread, answer.response_text or "", nonce=services.nonce(), problem=problem_of(response))
 
 

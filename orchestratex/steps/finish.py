@@ -21,7 +21,7 @@ from orchestratex.steps.services import Services
 def finish(thread: Thread, services: Services) -> Move:
     """End the thread: the best response is what the user gets, and every selection learns how it turned out."""
     services.store.supersede_responses(thread.id)
-    best = services.store.get_response(thread.best_response_id) if thread.best_response_id else None
+    best = services.store.get_response(thread.best_response_id, brief=True) if thread.best_response_id else None
     now = services.clock()
     if best is not None:
         services.store.insert_selection(_final_selection(thread, best, services))

@@ -47,7 +47,7 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
 
 def close_panel(thread: Thread, services: Services) -> Thread | None:
     """Move the thread on to weigh when no evaluation is pending; None when one is, or somebody else did."""
-    if thread.due_step is not Step.EVALUATE or services.store.pending_of(thread.id):
+    if thread.due_step is not Step.EVALUATE or services.store.has_pending(thread.id):
         return None
     return services.store.move_thread(thread, Move(Step.WEIGH).fields(thread))
 

@@ -21,7 +21,7 @@ class Refine(Respond):
 
     def build(self, thread: Thread, response: Response, services: Services) -> Messages:
         """The prompt of a revision: the answer to improve and the numbered criticisms of it."""
-        parent = services.store.get_response(_parent_id(response))
+        parent = services.store.get_response(_parent_id(response), brief=True)
         return refine_prompt(
             thread,
             parent.response_text or "",
@@ -52,7 +52,7 @@ def _parent_id(response: Response) -> ObjectId:
 
 def _criticisms(thread: Thread, response: Response, services: Services) -> tuple[list[Evaluation], list[Criticism]]:
     """The evaluations that a revision answers, and their objections in the order in which they are numbered."""
-    evaluations = [e for e in services.store.evaluations_of(thread.id) if e.id in response.criticism_addressed]
+    evaluations = [e for e in services.store.evaluations_of(thread.id, brief=True) if e.id in response.criticism_addressed]
     return evaluations, merge_criticisms(evaluations)
 
 

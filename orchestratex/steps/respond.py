@@ -19,7 +19,6 @@ from orchestratex.steps.results import Result, wait
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
 
-ANSWER_ROLES = frozenset({Role.PRIMARY, Role.REFINER})
 _ANSWER_PURPOSES = (Purpose.RE_ASK, Purpose.ANSWER)  # a re-ask stands in for the answer that it repeats
 
 
@@ -144,10 +143,8 @@ def _find_answer(thread: Thread, services: Services) -> Response | None:
     """The call that this iteration's answer comes from: of the model selected last, a re-ask before the first ask."""
     found = [
         response
-        for response in services.store.responses_of(thread.id, iteration=thread.current_iteration)
-        if response.role in ANSWER_ROLES
-        and response.purpose in _ANSWER_PURPOSES
-        and response.model_name not in thread.failed_models
+        for response in services.store.answers_of(thread.id, iteration=thread.current_iteration)
+        if response.purpose in _ANSWER_PURPOSES and response.model_name not in thread.failed_models
     ]
     return min(found, key=lambda response: _ANSWER_PURPOSES.index(response.purpose), default=None)
 

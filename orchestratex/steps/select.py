@@ -99,7 +99,7 @@ def _pending(thread: Thread, model: str, services: Services) -> Response:
     if thread.current_iteration == 1:
         return pending_response(thread, model, Role.PRIMARY, ResponseType.INITIAL, Purpose.ANSWER, services)
     best = next(score for score in thread.scores if score.response_id == thread.best_response_id)
-    evaluations = services.store.evaluations_of(thread.id, iteration=best.iteration)
+    evaluations = services.store.evaluations_of(thread.id, iteration=best.iteration, brief=True)
     return pending_response(
         thread,
         model,

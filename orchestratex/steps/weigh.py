@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from orchestratex.domain.base import Component, ResponseStatus, Step, StopReason
+from orchestratex.domain.base import Component, Purpose, ResponseStatus, Step, StopReason
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import IterationScore, Thread
 from orchestratex.rules.flow import Decision, best_score, next_step
 from orchestratex.rules.scoring import aggregate, improvement_noise, weigh_refinement
 from orchestratex.steps.moves import Move, stop
-from orchestratex.steps.respond import ANSWER_ROLES
 from orchestratex.steps.services import Services
 
 
@@ -15,7 +14,7 @@ def weigh(thread: Thread, services: Services) -> Move:
     """Put the panel's scores together, keep the best response so far, and decide whether to go on."""
     services.store.supersede_responses(thread.id)  # stragglers: before reading, so that none arrives in between
     answer = _answer(thread, services)
-    evaluations = services.store.evaluations_of(thread.id)
+    evaluations = services.store.evaluations_of(thread.id, brief=True)
     score = _score(thread, answer, evaluations)
     scores = [*(known for known in thread.scores if known.iteration != score.iteration), score]
     services.store.update_evaluated(answer.id, {"selection_score": score.score})
@@ -39,14 +38,10 @@ def weigh(thread: Thread, services: Services) -> Move:
 
 def _answer(thread: Thread, services: Services) -> Response:
     """The response that this iteration's panel evaluated."""
-    for response in services.store.responses_of(thread.id, iteration=thread.current_iteration):
-        if response.role in ANSWER_ROLES and response.status is ResponseStatus.COMPLETED and _is_answer(response):
+    for response in services.store.answers_of(thread.id, iteration=thread.current_iteration):
+        if response.status is ResponseStatus.COMPLETED and response.purpose is not Purpose.ASSESSMENT:
             return response
     raise LookupError(f"thread {thread.id} has no answer in iteration {thread.current_iteration}")
-
-
-def _is_answer(response: Response) -> bool:
-    return response.purpose.value != "assessment"
 
 
 def _score(thread: Thread, answer: Response, evaluations: list[Evaluation]) -> IterationScore:

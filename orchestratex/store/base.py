@@ -75,8 +75,8 @@ class Store(Protocol):
     def get_thread(self, thread_id: ObjectId) -> Thread:
         """One thread."""
 
-    def get_response(self, response_id: ObjectId) -> Response:
-        """One response."""
+    def get_response(self, response_id: ObjectId, *, brief: bool = False) -> Response:
+        """One response; `brief` leaves out the prompt that was sent and the raw completion, most of its bytes."""
 
     def profiles(self) -> list[Profile]:
         """All profiles, by name."""
@@ -87,8 +87,16 @@ class Store(Protocol):
     def responses_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Response]:
         """A thread's responses, of one iteration or all, oldest first."""
 
-    def evaluations_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Evaluation]:
-        """A thread's evaluations, by evaluator."""
+    def answers_of(self, thread_id: ObjectId, *, iteration: int) -> list[Response]:
+        """The calls of one iteration that are no evaluations, oldest first, without prompts and raw completions."""
+
+    def has_pending(self, thread_id: ObjectId) -> bool:
+        """Whether any response of the thread is pending."""
+
+    def evaluations_of(
+        self, thread_id: ObjectId, *, iteration: int | None = None, brief: bool = False
+    ) -> list[Evaluation]:
+        """A thread's evaluations, by evaluator; `brief` leaves the prompts empty."""
 
     def selections_of(self, thread_id: ObjectId) -> list[Selection]:
         """A thread's selections, oldest first."""
@@ -121,7 +129,7 @@ class Store(Protocol):
         """For each model: mean aggregate score of its initial responses in this domain, and how many there were."""
 
     def pending_of(self, thread_id: ObjectId) -> list[Response]:
-        """A thread's pending responses."""
+        """A thread's pending responses, without prompts and raw completions."""
 
     def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
         """What a thread has used so far, counted from its responses."""
@@ -173,7 +181,10 @@ class Store(Protocol):
         """Prolong leases; returns the tokens that still hold."""
 
     def move_thread(self, thread: Thread, changes: Changes, *, panel_deadline_s: float | None = None) -> Thread | None:
-        """Move a thread on from where it was read, by compare-and-set; None when somebody else did."""
+        """Move a thread on from where it was read, by compare-and-set; None when somebody else did.
+
+        What comes back is the thread as moved; times that the server set are not in it.
+        """
 
     def release_thread(self, thread: Thread, *, delay_s: float) -> None:
         """Give a thread's lease back after an error: counted, and claimable again after the delay."""

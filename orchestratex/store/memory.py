@@ -74,7 +74,7 @@ class MemoryStore:
     def get_thread(self, thread_id: ObjectId) -> Thread:
         return self._get(Thread, thread_id, "thread_id")
 
-    def get_response(self, response_id: ObjectId) -> Response:
+    def get_response(self, response_id: ObjectId, *, brief: bool = False) -> Response:  # noqa: ARG002
         return self._get(Response, response_id, "response_id")
 
     def profiles(self) -> list[Profile]:
@@ -88,7 +88,19 @@ class MemoryStore:
         found = [r for r in self._all(Response) if r.thread_id == thread_id and iteration in (None, r.iteration_number)]
         return sorted(found, key=lambda response: (response.timestamp, response.id))
 
-    def evaluations_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Evaluation]:
+    def answers_of(self, thread_id: ObjectId, *, iteration: int) -> list[Response]:
+        return [r for r in self.responses_of(thread_id, iteration=iteration) if r.role is not Role.EVALUATOR]
+
+    def has_pending(self, thread_id: ObjectId) -> bool:
+        return bool(self.pending_of(thread_id))
+
+    def evaluations_of(
+        self,
+        thread_id: ObjectId,
+        *,
+        iteration: int | None = None,
+        brief: bool = False,  # noqa: ARG002
+    ) -> list[Evaluation]:
         found = [
             e for e in self._all(Evaluation) if e.thread_id == thread_id and iteration in (None, e.iteration_number)
         ]

@@ -48,6 +48,7 @@ _NAMES: dict[type[Document], str] = {document: name for name, document in COLLEC
 _DUPLICATE_KEY = 11000
 _SELECTION_KEY = ("thread_id", "iteration_number", "selection_phase", "ordinal")
 _FREED: _Mongo = {"lease_token": None, "lease_until": None}
+_BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
 _TEXTS = ("prompt_sent", "response_text", "completion", "self_assessment")  # most of a response's bytes
 _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
 _MAX_DOUBLINGS = 6  # a message that was sent again so often waits 64 times the first wait
@@ -151,8 +152,8 @@ class MongoStore:
     def get_thread(self, thread_id: ObjectId) -> Thread:
         return self._get(Thread, thread_id, "thread_id")
 
-    def get_response(self, response_id: ObjectId) -> Response:
-        return self._get(Response, response_id, "response_id")
+    def get_response(self, response_id: ObjectId, *, brief: bool = False) -> Response:
+        return self._get(Response, response_id, "response_id", _BRIEF if brief else None)
 
     def profiles(self) -> list[Profile]:
         return self._find(Profile, {}, [("model_name", ASCENDING)])
@@ -163,9 +164,23 @@ class MongoStore:
     def responses_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Response]:
         return self._find(Response, _of(thread_id, iteration), [("timestamp", ASCENDING), ("_id", ASCENDING)])
 
-    def evaluations_of(self, thread_id: ObjectId, *, iteration: int | None = None) -> list[Evaluation]:
+    def answers_of(self, thread_id: ObjectId, *, iteration: int) -> list[Response]:
+        query = {**_of(thread_id, iteration), "role": {"$ne": Role.EVALUATOR}}
+        rows = self._responses.find(query, _BRIEF, sort=[("timestamp", ASCENDING), ("_id", ASCENDING)])
+        return [Response.model_validate(row) for row in rows]
+
+    def has_pending(self, thread_id: ObjectId) -> bool:
+        pending = {"thread_id": thread_id, "status": ResponseStatus.PENDING}
+        return self._responses.find_one(pending, {"_id": 1}) is not None
+
+    def evaluations_of(
+        self, thread_id: ObjectId, *, iteration: int | None = None, brief: bool = False
+    ) -> list[Evaluation]:
         order = [("iteration_number", ASCENDING), ("evaluator_model", ASCENDING)]
-        return self._find(Evaluation, _of(thread_id, iteration), order)
+        if not brief:
+            return self._find(Evaluation, _of(thread_id, iteration), order)
+        rows = self._collection(Evaluation).find(_of(thread_id, iteration), {"evaluation_prompt_used": 0}, sort=order)
+        return [Evaluation.model_validate({**row, "evaluation_prompt_used": ""}) for row in rows]
 
     def selections_of(self, thread_id: ObjectId) -> list[Selection]:
         order = [("iteration_number", ASCENDING), ("timestamp", ASCENDING)]
@@ -213,7 +228,8 @@ class MongoStore:
         return {row["_id"]: (row["mean"], row["count"]) for row in rows}
 
     def pending_of(self, thread_id: ObjectId) -> list[Response]:
-        return self._find(Response, {"thread_id": thread_id, "status": ResponseStatus.PENDING}, [])
+        rows = self._responses.find({"thread_id": thread_id, "status": ResponseStatus.PENDING}, _BRIEF)
+        return [Response.model_validate(row) for row in rows]
 
     def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
         total = {
@@ -304,20 +320,24 @@ class MongoStore:
         return held
 
     def move_thread(self, thread: Thread, changes: Changes, *, panel_deadline_s: float | None = None) -> Thread | None:
+        fixed = {**changes, **_FREED, "crashes": 0, "errors": 0, "dispatches": 0, "not_before": None}
         moved: _Mongo = {
-            **_set({**changes, **_FREED, "crashes": 0, "errors": 0, "dispatches": 0, "not_before": None}),
+            **_set(fixed),
             "moves": {"$add": ["$moves", 1]},
             "dispatched_at": "$$NOW",
             "updated_at": "$$NOW",
         }
         if panel_deadline_s is not None:
             moved["panel_deadline"] = _in(panel_deadline_s)
-        return self._change(Thread, {**_stands(thread), "lease_token": thread.lease_token}, moved)
+        mine = {**_stands(thread), "lease_token": thread.lease_token}
+        if not self._write(self._threads, mine, moved):
+            return None
+        return thread.model_copy(update={**fixed, "moves": thread.moves + 1})
 
     def release_thread(self, thread: Thread, *, delay_s: float) -> None:
         mine = {"_id": thread.id, "lease_token": thread.lease_token}
         freed = {**_set(_FREED), "errors": {"$add": ["$errors", 1]}, "not_before": _in(delay_s)}
-        self._change(Thread, mine, freed)
+        self._write(self._threads, mine, freed)
 
     def set_thread(self, thread_id: ObjectId, changes: Changes) -> None:
         self._threads.update_one({"_id": thread_id}, {"$set": _dump_value(changes)})
@@ -327,16 +347,19 @@ class MongoStore:
     ) -> Response | None:
         if response.lease_token is None:
             return None
-        update = _set({**changes, **(_FREED if is_release else {})})
+        fixed = {**changes, **(_FREED if is_release else {})}
+        update = _set(fixed)
         if delay_s is not None:
             update["not_before"] = _in(delay_s)
-        return self._change(Response, {"_id": response.id, "lease_token": response.lease_token}, update)
+        mine = {"_id": response.id, "lease_token": response.lease_token}
+        return response.model_copy(update=fixed) if self._write(self._responses, mine, update) else None
 
     def complete_response(self, response: Response, changes: Changes) -> Response | None:
         if response.lease_token is None:
             return None
+        fixed = {**changes, **_FREED}
         mine = {"_id": response.id, "lease_token": response.lease_token, "status": ResponseStatus.PENDING}
-        return self._change(Response, mine, _set({**changes, **_FREED}))
+        return response.model_copy(update=fixed) if self._write(self._responses, mine, _set(fixed)) else None
 
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
         field = f"attempt_costs.{attempt}"
@@ -464,7 +487,8 @@ class MongoStore:
         return self._mark_sent(self._responses, response)
 
     def overdue_panels(self, *, limit: int) -> list[Thread]:
-        passed = {"due_step": Step.EVALUATE, "$expr": {"$lt": ["$panel_deadline", "$$NOW"]}}
+        is_past = {"$expr": {"$lt": ["$panel_deadline", "$$NOW"]}}  # null is before every date
+        passed = {"due_step": Step.EVALUATE, "panel_deadline": {"$type": "date"}, **is_past}
         return self._find(Thread, passed, [], limit)
 
     def sessions_with_reservations(self, *, limit: int) -> list[Session]:
@@ -504,8 +528,8 @@ class MongoStore:
     def _collection(self, kind: type[Document]) -> Collection[_Mongo]:
         return self.database[_NAMES[kind]]
 
-    def _get(self, kind: type[Doc], document_id: ObjectId, field: str) -> Doc:
-        found = self._collection(kind).find_one({"_id": document_id})
+    def _get(self, kind: type[Doc], document_id: ObjectId, field: str, projection: _Mongo | None = None) -> Doc:
+        found = self._collection(kind).find_one({"_id": document_id}, projection)
         if found is None:
             raise NotFoundError(field, f"{document_id} names nothing")
         return kind.model_validate(found)
@@ -533,6 +557,10 @@ class MongoStore:
             updates.append(UpdateOne({"_id": document.id}, change, upsert=True))
         with _ignoring_duplicates():  # the unique key of a call stands under another id: it is there already
             collection.bulk_write(updates, ordered=False)
+
+    def _write(self, collection: Collection[_Mongo], query: _Mongo, fields: _Mongo) -> bool:
+        """Change without fetching: the caller knows what it wrote."""
+        return collection.update_one(query, [{"$set": fields}]).matched_count == 1
 
     def _change(self, kind: type[Doc], query: _Mongo, fields: _Mongo) -> Doc | None:
         found = self._collection(kind).find_one_and_update(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from pymongo.database import Database
-from pymongo.errors import CollectionInvalid
+from pymongo.errors import CollectionInvalid, OperationFailure
 
 from orchestratex.domain.base import Document
 from orchestratex.store.base import COLLECTIONS
 
 _Schema = dict[str, Any]
+_NAMESPACE_EXISTS = 48
 _NUMBER = ["double", "int", "long", "decimal"]
 _KEPT = ("minimum", "maximum", "minLength", "maxLength", "pattern", "enum", "minItems", "maxItems")
 
@@ -25,9 +25,18 @@ def make_validator(document: type[Document]) -> _Schema:
 def apply_validators(database: Database[dict[str, Any]]) -> None:
     """Create the collections that are missing and put the present validators in force."""
     for name, document in COLLECTIONS.items():
-        with contextlib.suppress(CollectionInvalid):  # it is there already
-            database.create_collection(name)
+        _create_collection(database, name)
         database.command("collMod", name, validator=make_validator(document), validationLevel="strict")
+
+
+def _create_collection(database: Database[dict[str, Any]], name: str) -> None:
+    try:
+        database.create_collection(name)
+    except CollectionInvalid:
+        return  # it is there already
+    except OperationFailure as error:  # another program made it in this moment
+        if error.code != _NAMESPACE_EXISTS:
+            raise
 
 
 def _convert(schema: _Schema, definitions: _Schema) -> _Schema:

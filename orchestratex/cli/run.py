@@ -1,0 +1,42 @@
+"""Runs a job to its end, on a stack of our own where another command's ends under it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from orchestratex.cli import reach
+from orchestratex.cli.follow import StackEndedError
+from orchestratex.cli.jobs import Job
+from orchestratex.cli.output import say
+from orchestratex.cli.reach import Reached
+from orchestratex.settings import Settings
+
+SANDBOX_NOTE: Final = "No provider key is set: the sandbox's models answer, by rule and at no cost."
+STACKS: Final = 3  # that are tried: those of other commands may end under a job
+
+_Seen = TypeVar("_Seen")
+
+
+def run_job(
+    job: Job,
+    settings: Settings,
+    follow: Callable[[Reached], _Seen],
+    *,
+    worker_count: int = 1,
+    is_silent: bool,
+) -> tuple[_Seen, bool]:
+    """Submit, follow until the end, and end the session; returns the last sight and whether the sandbox answered."""
+    for left in reversed(range(STACKS)):
+        try:
+            with reach.reach_workers(settings, prepare=job.submit, worker_count=worker_count) as reached:
+                if reached.uses_sandbox and not is_silent:
+                    say(SANDBOX_NOTE)
+                seen = follow(reached)
+                job.end(reached.services)
+                return seen, reached.uses_sandbox
+        except StackEndedError as error:
+            if not left:
+                raise
+            say(f"{error} Starting one of our own.")
+    raise AssertionError("the last try returns or raises")

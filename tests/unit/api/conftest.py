@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+import uvicorn
+
+from orchestratex.api.app import create_app
+from orchestratex.steps.services import Services
+from tests.support import World
+
+
+@dataclass(frozen=True)
+class Client:
+    """Real requests over a socket."""
+
+    address: str
+    world: World
+
+    def call(self, method: str, path: str, **options: Any) -> requests.Response:
+        return requests.request(method, self.address + path, timeout=10, **options)
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.call("GET", path, **options)
+
+    def post(self, path: str, body: object = None, **options: Any) -> requests.Response:
+        return self.call("POST", path, json=body, **options)
+
+    def patch(self, path: str, body: object) -> requests.Response:
+        return self.call("PATCH", path, json=body)
+
+
+Serve = Callable[[Services], str]
+
+
+@contextmanager
+def serve(services: Services) -> Iterator[str]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(services), log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.005)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[Client]:
+    with serve(world.services) as address:
+        yield Client(address, world)

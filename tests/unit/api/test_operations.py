@@ -1,0 +1,143 @@
+"""Metrics, health, guards, and errors that are nobody's input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestratex.api.server import require_loopback, run
+from orchestratex.errors import BrokerUnavailableError, InputError, StoreUnavailableError
+from orchestratex.settings import Settings
+from orchestratex.steps.measure import measure
+
+if TYPE_CHECKING:
+    from tests.unit.api.conftest import Client
+
+PROBLEM = "application/problem+json"
+
+
+def test_metrics_are_the_latest_windows(client: Client) -> None:
+    client.world.solve("What is a monad?", max_iterations=1)
+    measure(client.world.services)
+
+    body = client.get("/v1/metrics?period=hourly&limit=1").json()
+
+    assert body["period"] == "hourly"
+    assert [window["total_threads"] for window in body["windows"]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"), [("period=yearly", "period"), ("limit=0", "limit"), ("limit=1001", "limit")]
+)
+def test_metrics_refuse_what_is_not_there(client: Client, query: str, field: str) -> None:
+    answer = client.get(f"/v1/metrics?{query}")
+
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+def test_the_process_is_alive_and_ready(client: Client) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok", "store": "ok", "broker": "ok"}
+
+
+def test_what_is_away_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_store() -> None:
+        raise StoreUnavailableError("MongoDB at db:27017 does not answer")
+
+    def fail_broker() -> int:
+        raise BrokerUnavailableError("the broker at redis://cache:6379 does not answer")
+
+    monkeypatch.setattr(client.world.store, "ping", fail_store)
+    monkeypatch.setattr(client.world.queue, "length", fail_broker)
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert "db:27017" in answer.json()["detail"]
+    assert "cache:6379" in answer.json()["detail"]
+    assert client.get("/healthz").status_code == 200
+
+
+def test_an_unreachable_store_is_503(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_id: object) -> None:
+        raise StoreUnavailableError("MongoDB at db:27017 does not answer")
+
+    monkeypatch.setattr(client.world.store, "get_thread", fail)
+
+    answer = client.get("/v1/threads/" + "0" * 24)
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (503, PROBLEM)
+    assert answer.headers["Retry-After"]
+
+
+def test_an_error_of_ours_shows_no_inside(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_id: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(client.world.store, "get_thread", fail)
+
+    answer = client.get("/v1/threads/" + "0" * 24)
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (500, PROBLEM)
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nope", 404), ("DELETE", "/healthz", 405)])
+def test_unknown_routes_are_problems(client: Client, method: str, path: str, status: int) -> None:
+    answer = client.call(method, path)
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM)
+    assert answer.json()["status"] == status
+
+
+def test_a_body_that_is_not_json(client: Client) -> None:
+    answer = client.call("POST", "/v1/threads", data=b"{", headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["field"]) == (400, "body")
+
+
+def _chunks() -> Iterator[bytes]:
+    for _ in range(6):
+        yield b"x" * 1_000_000
+
+
+def test_too_long_a_body_is_refused(client: Client) -> None:
+    announced = client.call("POST", "/v1/threads", data=b"x" * 5_000_001)
+    chunked = client.call("POST", "/v1/threads", data=_chunks())
+
+    assert [announced.status_code, chunked.status_code] == [413, 413]
+    assert announced.headers["Content-Type"] == PROBLEM
+
+
+@pytest.mark.parametrize("host", ["example.com", "example.com:8000", "169.254.169.254", "[2001:db8::1]:80", ""])
+def test_a_foreign_host_is_refused(client: Client, host: str) -> None:
+    answer = client.get("/healthz", headers={"Host": host})
+
+    assert answer.status_code in {400, 421}
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000"])
+def test_this_machine_is_served(client: Client, host: str) -> None:
+    assert client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_loopback_addresses_may_be_listened_on(host: str) -> None:
+    require_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.com", ""])
+def test_other_addresses_may_not(host: str) -> None:
+    with pytest.raises(InputError, match="ORCHESTRATEX_API_HOST"):
+        run(Settings(api_host=host, mongodb_uri="mongodb://db", redis_url="redis://cache"))
+
+
+@pytest.mark.parametrize("missing", ["mongodb_uri", "redis_url"])
+def test_the_server_needs_services(missing: str) -> None:
+    settings = Settings(mongodb_uri="mongodb://db", redis_url="redis://cache").model_copy(update={missing: None})
+
+    with pytest.raises(InputError, match=f"ORCHESTRATEX_{missing.upper()}"):
+        run(settings)

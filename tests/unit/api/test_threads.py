@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestratex.domain.session import Session
+from orchestratex.domain.thread import Thread
+from tests.support import World
+
+if TYPE_CHECKING:
+    from tests.unit.api.conftest import Client
+
+UNKNOWN_ID = "0" * 24
+
+
+def count_written(world: World) -> int:
+    return len(world.store._all(Session)) + len(world.store._all(Thread))
+
+
+def test_a_thread_is_taken_in_with_a_session_of_its_own(client: Client) -> None:
+    answer = client.post("/v1/threads", {"prompt": "What is a monad?", "user_id": "ada", "cost_limit": 1})
+
+    body = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/v1/threads/{body['id']}"
+    assert body["status"] == "initializing"
+    session = client.get(f"/v1/sessions/{body['session_id']}").json()
+    assert (session["user_id"], session["cost_limit"], session["status"]) == ("ada", 1.0, "active")
+
+
+def test_a_thread_joins_the_session_that_it_names(client: Client) -> None:
+    session_id = client.post("/v1/sessions", {"user_id": "ada"}).json()["id"]
+
+    body = client.post("/v1/threads", {"prompt": "What is a monad?", "session_id": session_id}).json()
+
+    assert body["session_id"] == session_id
+    assert len(client.world.store._all(Session)) == 1
+
+
+def test_the_final_response_is_shown_when_completed(client: Client) -> None:
+    thread_id = client.post("/v1/threads", {"prompt": "What is a monad?", "max_iterations": 2}).json()["id"]
+
+    client.world.run()
+
+    body = client.get(f"/v1/threads/{thread_id}").json()
+    assert body["status"] == "completed"
+    assert body["final_response"]
+    assert body["final_quality_score"] == max(body["progress"]["scores"])
+    assert body["stop_reason"]
+    assert body["total_cost"] > 0
+
+
+def test_no_intermediate_response_is_ever_shown(client: Client) -> None:
+    thread_id = client.post("/v1/threads", {"prompt": "What is a monad?", "max_iterations": 3}).json()["id"]
+    queue, seen = client.world.queue, []
+
+    while queue.messages:
+        client.world.work(queue.messages.pop(0))
+        seen.append(client.get(f"/v1/threads/{thread_id}").json())
+
+    assert len(seen) > 5
+    assert all(body["final_response"] is None for body in seen if body["status"] != "completed")
+    assert seen[-1]["final_response"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": "   "}, "prompt"),
+        ({"prompt": "x" * 200_001}, "prompt"),
+        ({}, "prompt"),
+        ({"prompt": "x", "max_iterations": 0}, "max_iterations"),
+        ({"prompt": "x", "max_iterations": 11}, "max_iterations"),
+        ({"prompt": "x", "quality_threshold": 0.5}, "quality_threshold"),
+        ({"prompt": "x", "cost_limit": -1}, "cost_limit"),
+        ({"prompt": "x", "preferred_models": ["nope"]}, "preferred_models"),
+        ({"prompt": "x", "excluded_models": ["nope"]}, "excluded_models"),
+        ({"prompt": "x", "preferred_models": ["gpt4"], "excluded_models": ["gpt4"]}, "preferred_models"),
+        ({"prompt": "x", "colour": "blue"}, "colour"),
+        ({"prompt": "\ud800"}, "prompt"),
+        ({"prompt": "x", "session_id": "abc"}, "session_id"),
+        ({"prompt": "x", "session_id": UNKNOWN_ID, "cost_limit": 1}, "cost_limit"),
+        ({"prompt": "x", "session_id": UNKNOWN_ID, "user_id": "ada"}, "user_id"),
+    ],
+)
+def test_bad_input_is_named_and_writes_nothing(client: Client, body: dict[str, object], field: str) -> None:
+    answer = client.post("/v1/threads", body)
+
+    problem = answer.json()
+    assert answer.status_code == 422
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert problem["field"] == field
+    assert problem["detail"].startswith(f"{field}: ")
+    assert count_written(client.world) == 0
+
+
+def test_no_model_left_is_bad_input(client: Client) -> None:
+    names = [profile.model_name for profile in client.world.store.profiles()]
+
+    all_out = client.post("/v1/threads", {"prompt": "x", "excluded_models": names})
+    one_left = client.post("/v1/threads", {"prompt": "x", "excluded_models": names[1:]})
+
+    assert (all_out.status_code, one_left.status_code) == (422, 422)
+    assert "no model is left" in all_out.json()["detail"]
+    assert "no evaluator is left" in one_left.json()["detail"]
+    assert count_written(client.world) == 0
+
+
+def test_an_ended_session_takes_no_threads(client: Client) -> None:
+    session_id = client.post("/v1/sessions", {}).json()["id"]
+    client.post(f"/v1/sessions/{session_id}/end")
+
+    answer = client.post("/v1/threads", {"prompt": "x", "session_id": session_id})
+
+    assert answer.status_code == 422
+    assert answer.json()["field"] == "session_id"
+
+
+@pytest.mark.parametrize(("thread_id", "status"), [(UNKNOWN_ID, 404), ("abc", 422)])
+def test_an_id_that_names_nothing(client: Client, thread_id: str, status: int) -> None:
+    answer = client.get(f"/v1/threads/{thread_id}")
+
+    assert answer.status_code == status
+    assert answer.json()["field"] == "thread_id"
+
+
+def test_a_final_response_can_be_accepted(client: Client) -> None:
+    thread_id = client.post("/v1/threads", {"prompt": "What is a monad?", "max_iterations": 1}).json()["id"]
+    early = client.patch(f"/v1/threads/{thread_id}", {"user_accepted": True})
+    client.world.run()
+
+    answer = client.patch(f"/v1/threads/{thread_id}", {"user_accepted": True})
+
+    assert early.status_code == 422
+    assert answer.json()["user_accepted"] is True
