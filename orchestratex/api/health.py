@@ -8,7 +8,6 @@ from fastapi import APIRouter
 
 from orchestratex.api.problems import problem
 from orchestratex.errors import UnavailableError
-from orchestratex.queue import CeleryQueue, Queue
 from orchestratex.steps.services import Services
 
 
@@ -26,7 +25,7 @@ def make_router(services: Services) -> APIRouter:
         """Whether store and broker answer; if not, which does not, and at what address."""
         checks: dict[str, Callable[[], object]] = {
             "store": services.store.ping,
-            "broker": lambda: _ping(services.queue),
+            "broker": services.queue.ping,
         }
         away = {name: text for name, check in checks.items() if (text := _try(check)) is not None}
         if away:
@@ -34,14 +33,6 @@ def make_router(services: Services) -> APIRouter:
         return {"status": "ok", **dict.fromkeys(checks, "ok")}
 
     return router
-
-
-def _ping(queue: Queue) -> None:
-    """Ask the broker; a queue without an address is asked for its length."""
-    if isinstance(queue, CeleryQueue):
-        queue.ping()
-    else:
-        queue.length()
 
 
 def _try(check: Callable[[], object]) -> str | None:

@@ -23,16 +23,20 @@ def run(settings: Settings) -> None:
             raise InputError(
                 f"ORCHESTRATEX_{name.upper()}", "is not set; set it, or run `orchestratex up`, which starts the API too"
             )
-    uvicorn.run(
-        create_app(make_services(settings)),
-        host=settings.api_host,
-        port=settings.api_port,
-        log_level=settings.log_level.lower(),
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=_GRACE_S,
-    )
+    services = make_services(settings)
+    try:
+        uvicorn.run(
+            create_app(services),
+            host=settings.api_host,
+            port=settings.api_port,
+            log_level=settings.log_level.lower(),
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+    finally:
+        services.close()
 
 
 def require_loopback(host: str) -> None:

@@ -15,11 +15,9 @@ from orchestratex.errors import LocalStackError
 from orchestratex.local import LocalStack, local_stack
 from orchestratex.local.pids import is_alive
 from orchestratex.local.state import home_directory, read_state
-from orchestratex.queue import CeleryQueue
 from orchestratex.settings import Settings
 from orchestratex.steps.services import Services
 from orchestratex.store.migrations import init_db
-from orchestratex.store.mongo import MongoStore
 
 WORKING = ("worker", "control", "beat")
 NO_MODELS = "http://127.0.0.1:9/v1"  # commands that read call no model: no sandbox need be started for them
@@ -178,15 +176,13 @@ def open_services(settings: Settings) -> Iterator[Services]:
     try:
         yield services
     finally:
-        if isinstance(services.store, MongoStore):
-            services.store.client.close()
+        services.close()
 
 
 def check_services(services: Services) -> None:
     """Raise UnavailableError naming the service that does not answer and its address."""
     services.store.ping()
-    if isinstance(services.queue, CeleryQueue):
-        services.queue.ping()
+    services.queue.ping()
 
 
 def init_database(settings: Settings) -> list[str]:
@@ -195,7 +191,7 @@ def init_database(settings: Settings) -> list[str]:
     try:
         return init_db(store)
     finally:
-        store.client.close()
+        store.close()
 
 
 def prepare_database(settings: Settings, environment: Mapping[str, str]) -> None:

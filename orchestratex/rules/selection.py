@@ -95,10 +95,10 @@ WEIGHTS: Final[Mapping[Strategy, Mapping[str, float]]] = {
         "availability_score": 0.10,
     },
     Strategy.HYBRID: {
-        "domain_match_score": 0.35,
+        "domain_match_score": 0.45,
         "historical_performance": 0.20,
         "specialty_alignment": 0.15,
-        "cost_efficiency": 0.20,
+        "cost_efficiency": 0.10,
         "availability_score": 0.10,
     },
 }

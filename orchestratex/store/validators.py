@@ -46,6 +46,8 @@ def _convert(schema: _Schema, definitions: _Schema) -> _Schema:
     if "anyOf" in schema:
         return {"anyOf": [_convert(choice, definitions) for choice in schema["anyOf"]]}
     converted: _Schema = {key: schema[key] for key in _KEPT if key in schema}
+    if converted.get("pattern", "").endswith("$"):  # in MongoDB's dialect `$` stands before a last line break, too
+        converted["pattern"] = converted["pattern"][:-1] + r"\z"
     if "const" in schema:
         converted["enum"] = [schema["const"]]
     if "type" in schema:

@@ -46,11 +46,11 @@ def test_what_is_away_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) 
     def fail_store() -> None:
         raise StoreUnavailableError("MongoDB at db:27017 does not answer")
 
-    def fail_broker() -> int:
+    def fail_broker() -> None:
         raise BrokerUnavailableError("the broker at redis://cache:6379 does not answer")
 
     monkeypatch.setattr(client.world.store, "ping", fail_store)
-    monkeypatch.setattr(client.world.queue, "length", fail_broker)
+    monkeypatch.setattr(client.world.queue, "ping", fail_broker)
 
     answer = client.get("/readyz")
 

@@ -1,0 +1,140 @@
+"""show, trace, models."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from orchestratex.cli.models import describe_reach
+from orchestratex.domain.thread import Thread
+from orchestratex.settings import Settings
+from orchestratex.steps.measure import measure
+from orchestratex.store.base import COLLECTIONS
+from tests.support import World
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Run
+
+UNKNOWN_ID = "0" * 24
+
+
+def solve_evil(world: World) -> Thread:
+    """A thread whose response tries to steer terminals and to be markup."""
+    thread = world.solve("Say [red]hello[/red] \x1b[2J", max_iterations=2)
+    evil = "[bold]\x1b]0;title\x07 [/nope] done"
+    for response in world.store.responses_of(thread.id):
+        world.store.update_evaluated(response.id, {"response_text": evil, "error_message": evil})
+    world.store.set_thread(thread.id, {"final_response": evil})
+    return thread
+
+
+def test_show_prints_the_final_response(run: Run, world: World) -> None:
+    thread = world.solve("What is a monad?", max_iterations=1)
+
+    ran = run("show", str(thread.id))
+
+    assert ran.code == 0
+    assert ran.out.startswith(thread.final_response or "?")
+
+
+def test_show_prints_no_intermediate_response(run: Run, world: World) -> None:
+    thread = world.submit("What is a monad?", max_iterations=3)
+    while not world.store.evaluations_of(thread.id):
+        world.work(world.queue.messages.pop(0))
+    text = world.store.responses_of(thread.id)[0].response_text
+
+    plain, as_json = run("show", str(thread.id)), run("show", str(thread.id), "--json")
+
+    assert text
+    assert text not in plain.out
+    assert "evaluating" in plain.out
+    assert json.loads(as_json.out)["final_response"] is None
+
+
+def test_trace_holds_every_document(run: Run, world: World) -> None:
+    thread = world.solve("What is a monad?", max_iterations=2)
+    world.solve("another one", max_iterations=1)
+    measure(world.services)
+
+    ran = run("trace", str(thread.id), "--json")
+
+    body = json.loads(ran.out)
+    assert list(body) == list(COLLECTIONS)
+    assert [each["_id"] for each in body["conversation_threads"]] == [str(thread.id)]
+    assert [each["_id"] for each in body["user_sessions"]] == [str(thread.session_id)]
+    assert len(body["model_responses"]) == len(world.store.responses_of(thread.id))
+    assert len(body["model_evaluations"]) == len(world.store.evaluations_of(thread.id))
+    assert len(body["criticism_responses"]) == 1
+    assert len(body["algorithm_metrics"]) == 1
+    assert {each["thread_id"] for each in body["orchestration_logs"]} == {str(thread.id)}
+
+
+def test_trace_draws_every_iteration(run: Run, world: World) -> None:
+    thread = world.solve("What is a monad?", max_iterations=2)
+
+    ran = run("trace", str(thread.id))
+
+    assert ran.code == 0
+    for expected in ("Iteration 1", "Iteration 2", "selection (initial)", "evaluation by", "improvement", "Events ("):
+        assert expected in ran.out
+
+
+def test_trace_draws_a_thread_that_has_not_begun(run: Run, world: World) -> None:
+    thread = world.submit("What is a monad?")
+
+    assert run("trace", str(thread.id)).code == 0
+    assert run("trace", str(thread.id), "--json").code == 0
+
+
+def test_texts_are_neither_markup_nor_commands_to_the_terminal(run: Run, world: World) -> None:
+    thread = solve_evil(world)
+
+    ran = run("trace", str(thread.id))
+
+    assert "\x1b" not in ran.out
+    assert "[bold]]0;title [/nope] done" in ran.out
+    assert "[red]hello[/red]" in ran.out
+
+
+def test_a_piped_response_is_verbatim(run: Run, world: World) -> None:
+    thread = solve_evil(world)
+
+    assert run("show", str(thread.id)).out.startswith("[bold]\x1b]0;title\x07 [/nope] done\n")
+
+
+@pytest.mark.parametrize("command", ["show", "trace"])
+@pytest.mark.parametrize("thread_id", ["nope", UNKNOWN_ID])
+def test_a_thread_that_is_not_there(run: Run, command: str, thread_id: str) -> None:
+    ran = run(command, thread_id)
+
+    assert ran.code == 2
+    assert ran.err.startswith("error: thread_id: ")
+
+
+def test_models_are_listed(run: Run) -> None:
+    plain, as_json = run("models"), run("models", "--json")
+
+    body = json.loads(as_json.out)
+    assert len(body) == 8
+    assert all(each["model_name"] in plain.out for each in body)
+    gpt4 = next(each for each in body if each["model_name"] == "gpt4")
+    assert (gpt4["usd_per_million_input_tokens"], gpt4["usd_per_million_output_tokens"]) == (2.5, 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_sandbox", "expected"),
+    [
+        (Settings(), True, "sandbox"),
+        (Settings(), False, None),
+        (Settings(models_base_url="http://gateway"), False, "gateway"),
+        (Settings(openai_api_key=SecretStr("k")), False, "key"),
+        (Settings(mistral_api_key=SecretStr("k")), False, None),
+    ],
+)
+def test_how_a_model_is_reached(world: World, settings: Settings, is_sandbox: bool, expected: str | None) -> None:
+    gpt4 = next(profile for profile in world.store.profiles() if profile.model_name == "gpt4")
+
+    assert describe_reach(gpt4, settings, is_sandbox=is_sandbox) == expected
