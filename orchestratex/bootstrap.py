@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from orchestratex.domain.profile import Profile
-from orchestratex.errors import ProviderAuthenticationError
+from orchestratex.errors import InputError, ProviderAuthenticationError, ProviderNotFoundError
+from orchestratex.providers.addresses import check_base_url
 from orchestratex.providers.base import Provider, Providers
+from orchestratex.providers.dialects import DIALECTS
 from orchestratex.providers.http import HttpClient
-from orchestratex.providers.openai import OpenAIProvider
 from orchestratex.queue import CeleryQueue, Queue, make_app
 from orchestratex.settings import Settings
 from orchestratex.steps.heart import Heart
@@ -23,22 +24,28 @@ from orchestratex.store.base import Store
 from orchestratex.store.mongo import MongoStore, connect
 
 _SPARE_CONNECTIONS = 8  # heartbeat, journal and reconcile beside the calls
+_GATEWAY_DIALECT = "openai"  # what gateways and the sandbox speak at models_base_url, whatever the model
 _NO_KEY = SecretStr("none")  # self-hosted servers want a header, not a secret
 
 
 class HttpProviders:
-    """The endpoints of all profiles: one address for all where the settings name one, else each profile's own."""
+    """The endpoints of all profiles: one address for all where the settings name one, else each profile's own.
+
+    A profile whose provider needs no key is served at its own endpoint, in its own dialect, without any setting.
+    """
 
     def __init__(self, settings: Settings, http: HttpClient) -> None:
         self._settings = settings
         self._http = http
         self._keys = settings.provider_keys()
-        self._made: dict[tuple[str, str], Provider] = {}
+        self._made: dict[tuple[str, str, str], Provider] = {}
 
     def can_serve(self, profile: Profile) -> bool:
         """See Providers."""
-        has_gateway = self._settings.models_base_url is not None
-        return has_gateway or not profile.api_key_required or profile.provider in self._keys
+        if self._settings.models_base_url is not None:
+            return True
+        has_key = not profile.api_key_required or profile.provider in self._keys
+        return has_key and profile.dialect in DIALECTS
 
     def close(self) -> None:
         """See Providers."""
@@ -46,20 +53,31 @@ class HttpProviders:
 
     def of(self, profile: Profile) -> Provider:
         """See Providers."""
-        address, key = self._endpoint(profile)
-        made = self._made.get((address, profile.provider))
+        dialect, address, key = self._endpoint(profile)
+        made = self._made.get((dialect, address, profile.provider))
         if made is None:
-            made = OpenAIProvider(self._http, base_url=address, api_key=key)
-            self._made[address, profile.provider] = made
+            made = _make_provider(profile, self._http, dialect=dialect, address=address, key=key)
+            self._made[dialect, address, profile.provider] = made
         return made
 
-    def _endpoint(self, profile: Profile) -> tuple[str, SecretStr]:
+    def _endpoint(self, profile: Profile) -> tuple[str, str, SecretStr]:
+        """Dialect, address and key."""
         if self._settings.models_base_url is not None:
-            return self._settings.models_base_url, self._settings.models_api_key or _NO_KEY
+            return _GATEWAY_DIALECT, self._settings.models_base_url, self._settings.models_api_key or _NO_KEY
         key = self._keys.get(profile.provider)
         if key is None and profile.api_key_required:
             raise ProviderAuthenticationError(profile.model_name, f"no key for {profile.provider} is set")
-        return profile.api_endpoint, key or _NO_KEY
+        return profile.dialect, profile.api_endpoint, key or _NO_KEY
+
+
+def _make_provider(profile: Profile, http: HttpClient, *, dialect: str, address: str, key: SecretStr) -> Provider:
+    make = DIALECTS.get(dialect)
+    if make is None:
+        raise ProviderNotFoundError(profile.model_name, f"no dialect {dialect!r}: we speak {', '.join(DIALECTS)}")
+    try:
+        return make(http, base_url=check_base_url(address), api_key=key)
+    except InputError as error:
+        raise ProviderNotFoundError(profile.model_name, str(error)) from error
 
 
 def make_store(settings: Settings) -> MongoStore:

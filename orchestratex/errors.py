@@ -11,6 +11,7 @@ OrchestratexError
 ├── BudgetError                 the next call could break the cost limit
 └── ProviderError               a model's call failed
     ├── ProviderRateLimitedError
+    ├── ProviderQuotaError
     ├── ProviderOverloadedError
     ├── ProviderTimeoutError
     ├── ProviderConnectionError
@@ -73,22 +74,31 @@ class ProviderError(OrchestratexError):
     """Raised when a model's call failed.
 
     `is_retryable` says whether sending again can help, `retry_after_s` after how long (None: the caller's back-off),
-    `may_be_charged` whether the provider may have billed the call although it failed.
+    `may_be_charged` whether the provider may have billed the call although it failed; `completion` is what came all the
+    same, with the usage that was billed, where the provider sent one.
     """
 
     is_retryable: ClassVar[bool] = False
-    may_be_charged: ClassVar[bool] = False
+    may_be_charged: bool = False
 
-    def __init__(self, model: str, problem: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, model: str, problem: str, *, retry_after_s: float | None = None, completion: object | None = None
+    ) -> None:
         super().__init__(f"{model}: {problem}")
         self.model = model
         self.retry_after_s = retry_after_s
+        self.completion = completion
+        self.may_be_charged = self.may_be_charged or completion is not None
 
 
 class ProviderRateLimitedError(ProviderError):
     """Raised on 429: too many requests or tokens."""
 
     is_retryable = True
+
+
+class ProviderQuotaError(ProviderError):
+    """Raised when the provider's account has no money or no quota left: waiting does not help, paying does."""
 
 
 class ProviderOverloadedError(ProviderError):

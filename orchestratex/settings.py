@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     answer_max_tokens: int = Field(default=2048, ge=16)  # an answer or a revision
     evaluation_max_tokens: int = Field(default=1024, ge=16)
 
+    # budgets in US dollars for one UTC day, beside the sessions' own limits; None = no limit
+    user_daily_limit: float | None = Field(default=None, ge=0)
+    daily_limit: float | None = Field(default=None, ge=0)  # of the whole installation
+    probe_daily_limit: float = Field(default=0.05, ge=0)  # of health probes that have to make a real call
+    useful_answer_tokens: int = Field(default=256, ge=1)  # a budget that leaves less output than this stops the loop
+
     # leases; together they mend a crash within 30 s, and a MongoDB election of about 12 s costs no lease
     lease_s: Seconds = 20
     heartbeat_s: Seconds = 5

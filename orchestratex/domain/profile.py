@@ -59,7 +59,10 @@ class Profile(Document):
     created_at: UtcDate
     updated_at: UtcDate
 
-    dialect: str = "openai"  # the wire format its provider speaks
+    dialect: str = "openai"  # the wire format its provider speaks; a key of providers.dialects.DIALECTS
+    supports_json_schema: bool = False  # whether its provider can hold a reply to a JSON schema
+    cost_per_cached_input_token: Usd | None = None  # None: the same as any input token
+    cost_per_reasoning_token: Usd | None = None  # None: the same as any output token
     max_output_tokens: int = Field(default=4096, ge=1)  # per call
     prices_as_of: str | None = None  # the day on which its prices were looked up, YYYY-MM-DD
     probes: Count = 0

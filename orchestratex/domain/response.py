@@ -93,6 +93,7 @@ class Response(Leased):
     ordinal: Count = 0
     sent_at: UtcDate | None = None  # set just before the request leaves
     completion: Completion | None = None  # saved raw, before parsing
+    days: list[str] = []  # the day budgets that the present attempt draws on, beside its session
     reserved_nanos: Nanos = 0  # worst case of the attempt under way
     worst_case: Usd | None = None  # US dollars, the highest reservation of its attempts
     cost_nanos: Nanos = 0

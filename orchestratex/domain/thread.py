@@ -52,6 +52,7 @@ class Thread(Leased):
     """One prompt's life."""
 
     session_id: Id
+    user_id: str = ""  # the session's, so that a call finds its user's budget
     original_prompt: str = Field(min_length=1, max_length=MAX_PROMPT_CHARS)
     processed_prompt: str | None = None  # until analysed
     domain: Domain | None = None  # until analysed

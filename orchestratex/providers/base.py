@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ class CompletionRequest(Record):
     max_tokens: int = Field(ge=1)
     temperature: float = Field(default=0.7, ge=0, le=2)
     seed: int = 0  # tells k answers apart, and repeats one where the provider can
+    json_schema: dict[str, Any] | None = None  # of the reply; needs a profile with supports_json_schema
     idempotency_key: str
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from orchestratex.errors import (
@@ -25,67 +30,147 @@ from orchestratex.errors import (
     ProviderError,
     ProviderNotFoundError,
     ProviderOverloadedError,
+    ProviderQuotaError,
     ProviderRateLimitedError,
     ProviderRejectedError,
     ProviderTimeoutError,
 )
+from orchestratex.providers.addresses import is_forbidden
 
 _CHUNK = 65_536
 _LONGEST_WAIT_S = 86_400.0  # a Retry-After beyond a day is not to be believed
 _SHORTEST_KEY = 8  # shorter "keys" are placeholders and may be words
 _NO_HANDSHAKE = {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"}  # OpenSSL's reasons: nothing was sent
 _EXCERPT = 300  # characters of a provider's error text that we repeat
+_SECRET_HEADERS = ("Authorization", "x-api-key", "x-goog-api-key")
+_REQUEST_IDS = ("x-request-id", "request-id")
+
+# What providers write instead of a status of its own: as a code, a type, a status or a reason, or only in the text.
+_NO_QUOTA = re.compile(r"insufficient_(?:quota|credits|balance|funds)|billing_|\barrearage\b")
+_NO_MONEY = re.compile(
+    r"credit balance is too low|insufficient (?:credits|balance|funds)|used all available credits|out of credits"
+)
+_REFUSED = re.compile(r"content\w*(?:policy|filter)|data_inspection_failed|invalid_prompt|prohibited_content")
+_TOO_LONG = re.compile(r"context_length|exceed_context_size|request_too_large")
+_TOO_LONG_TEXT = re.compile(
+    r"too long|maximum context length|exceeds? (?:the )?context|exceeds the maximum number of tokens allowed"
+)
+_BAD_KEY = re.compile(r"api_key_invalid|invalid_api_key|authentication_error|permission_error")
+_RETRY_DELAY = re.compile(r"(\d+(?:\.\d+)?)s")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A JSON object that a provider sent, and its name for the exchange where a header held one."""
+
+    body: dict[str, Any]
+    request_id: str | None
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What an error body says, whatever its shape."""
+
+    text: str
+    codes: str = ""  # every code, type, status and reason, in lower case
+    retry_after_s: float | None = None
+
+
+class _ForbiddenAddressError(NewConnectionError):
+    """Raised when a name led to an address that no model may have; nothing was sent."""
+
+
+class _Guarded(HTTPConnection):
+    """Looks at the address that it reached, whatever name led there, before it sends a byte."""
+
+    def _new_conn(self) -> socket.socket:
+        return _guard(super()._new_conn(), self)
+
+
+class _GuardedTls(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _guard(super()._new_conn(), self)
+
+
+class _GuardedPool(HTTPConnectionPool):
+    ConnectionCls = _Guarded
+
+
+class _GuardedTlsPool(HTTPSConnectionPool):
+    ConnectionCls = _GuardedTls
+
+
+class _GuardedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)  # type: ignore[no-untyped-call]
+        self.poolmanager.pool_classes_by_scheme = {"http": _GuardedPool, "https": _GuardedTlsPool}
 
 
 class HttpClient:
     """A requests session that is bounded in time and size, follows no redirects and reads no proxy settings.
 
-    Timeouts in seconds: `connect_timeout_s` for the handshake, `read_timeout_s` for the whole answer.
+    Timeouts in seconds: `connect_timeout_s` for the handshake, `read_timeout_s` for the whole answer. `proxy` is the
+    address of a proxy for all calls; none is read from the environment.
     """
 
-    def __init__(self, *, pool_size: int, connect_timeout_s: float, read_timeout_s: float, max_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        pool_size: int,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        max_bytes: int,
+        proxy: str | None = None,
+    ) -> None:
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._max_bytes = max_bytes
         self._session = requests.Session()
         self._session.trust_env = False
-        adapter = HTTPAdapter(pool_connections=32, pool_maxsize=pool_size, max_retries=0)
+        if proxy is not None:
+            self._session.proxies = {"http": proxy, "https": proxy}
+        adapter = _GuardedAdapter(pool_connections=32, pool_maxsize=pool_size, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._templates: dict[tuple[str, str], requests.PreparedRequest] = {}
 
-    def post_json(self, model: str, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+    def post(self, model: str, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
         """Send JSON, return the JSON object that came back. Raises ProviderError."""
-        prepared = self._prepare(model, "POST", url)
-        prepared.headers.update(headers)
+        prepared = self._prepare(model, "POST", url, headers)
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         prepared.headers["Content-Length"] = str(len(content))
         prepared.body = content
         return self._send(model, prepared)
 
+    def post_json(self, model: str, url: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+        """Send JSON, return the JSON object that came back. Raises ProviderError."""
+        return self.post(model, url, body, headers).body
+
     def get_json(self, model: str, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
         """Fetch a JSON object. Raises ProviderError."""
-        prepared = self._prepare(model, "GET", url)
-        prepared.headers.update(headers)
-        return self._send(model, prepared)
+        return self._send(model, self._prepare(model, "GET", url, headers)).body
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._session.close()
 
-    def _prepare(self, model: str, method: str, url: str) -> requests.PreparedRequest:
+    def _prepare(self, model: str, method: str, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
         """Preparing costs as much as sending: done once an address, copied for each call."""
+        if not all(map(_is_sendable, headers.values())):  # http.client would raise an error that repeats the key
+            raise ProviderAuthenticationError(model, "the key holds a character that no header may hold")
         template = self._templates.get((method, url))
         if template is None:
-            headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "orchestratex"}
+            fixed = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "orchestratex"}
             try:
-                template = requests.Request(method, url, headers=headers).prepare()
+                template = requests.Request(method, url, headers=fixed).prepare()
             except requests.RequestException as error:
                 raise ProviderNotFoundError(model, f"{url!r} is no address: {error}") from error
             self._templates[method, url] = template
-        return template.copy()
+        prepared = template.copy()
+        prepared.headers.update(headers)
+        return prepared
 
-    def _send(self, model: str, prepared: requests.PreparedRequest) -> dict[str, Any]:
+    def _send(self, model: str, prepared: requests.PreparedRequest) -> Reply:
         deadline = time.monotonic() + self._read_timeout_s
         timeouts = (self._connect_timeout_s, self._read_timeout_s)
         try:
@@ -103,11 +188,9 @@ class HttpClient:
             raise ProviderTimeoutError(model, f"no complete answer within {self._read_timeout_s:g} s") from error
         except (requests.RequestException, HTTPError) as error:
             raise ProviderDisconnectedError(model, f"the answer broke off ({type(error).__name__})") from error
-        except ValueError:  # http.client's, whose text and cause hold the header: the key
-            raise ProviderAuthenticationError(model, "the key holds a character that no header may hold") from None
         if reply.status_code != requests.codes.ok:
             raise _status_error(model, reply, _hide_key(content, prepared))
-        return _parse_object(model, content, prepared)
+        return Reply(_parse_object(model, content, prepared), _request_id(reply))
 
     def _read(self, model: str, reply: requests.Response, deadline: float) -> bytes:
         """The whole body, bounded in size and in time.
@@ -126,10 +209,23 @@ class HttpClient:
         return b"".join(parts)
 
 
+def _guard(connected: socket.socket, connection: HTTPConnection) -> socket.socket:
+    try:
+        peer = str(connected.getpeername()[0])
+    except OSError:  # it has gone again: sending will say so
+        return connected
+    if is_forbidden(peer):
+        connected.close()
+        raise _ForbiddenAddressError(connection, f"{peer} is a link-local or metadata address")
+    return connected
+
+
 def _connection_error(model: str, error: requests.ConnectionError) -> ProviderError:
     cause: BaseException | None = error
     while cause is not None:
         reason = getattr(cause, "reason", None) or (cause.args[0] if cause.args else None)
+        if isinstance(cause, _ForbiddenAddressError):
+            return ProviderNotFoundError(model, "the address is a link-local or metadata address: nothing was sent")
         if isinstance(cause, NewConnectionError):
             return ProviderConnectionError(model, "the connection was refused or the address is unknown")
         if isinstance(cause, ssl.SSLError) and cause.reason in _NO_HANDSHAKE:
@@ -138,64 +234,123 @@ def _connection_error(model: str, error: requests.ConnectionError) -> ProviderEr
     return ProviderDisconnectedError(model, "the connection broke after the request was sent")
 
 
+def _is_sendable(value: str) -> bool:
+    """Whether a header may hold the text: no control characters, and nothing beyond Latin-1."""
+    return all(" " <= character <= "\xff" and character != "\x7f" for character in value)
+
+
+def _request_id(reply: requests.Response) -> str | None:
+    """The provider's name for the exchange, from a header."""
+    return next((reply.headers[name][:_EXCERPT] for name in _REQUEST_IDS if reply.headers.get(name)), None)
+
+
 def whole_text(text: str) -> str:
-    """The text with what is no character replaced: JSON can spell halves of surrogate pairs, UTF-8 and MongoDB cannot."""
+    """The text with halves of surrogate pairs replaced: JSON can spell them, UTF-8 and MongoDB cannot."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _hide_key(content: bytes, sent: requests.PreparedRequest) -> bytes:
     """What a provider said, without the key that it may have repeated."""
-    key = str(sent.headers.get("Authorization", "")).rpartition(" ")[2].encode()
-    return content.replace(key, b"***") if len(key) >= _SHORTEST_KEY else content
+    for name in _SECRET_HEADERS:
+        key = str(sent.headers.get(name, "")).rpartition(" ")[2].encode()
+        if len(key) >= _SHORTEST_KEY:
+            content = content.replace(key, b"***")
+    return content
 
 
 def _status_error(model: str, reply: requests.Response, content: bytes) -> ProviderError:
-    status, text, code = reply.status_code, *_error_text(content)
-    problem = f"HTTP {status}: {text}"
-    if status in {401, 403}:
-        return ProviderAuthenticationError(model, problem)
-    if status == 404:
-        return ProviderNotFoundError(model, problem)
-    if status == 429:
-        return ProviderRateLimitedError(model, problem, retry_after_s=_retry_after(reply))
-    if status in {408, 409} or status >= 500:
-        return ProviderOverloadedError(model, problem, retry_after_s=_retry_after(reply))
-    if status == 413 or "context_length" in code or "too long" in text.lower():
-        return ContextTooLongError(model, problem)
-    if "content" in code and ("policy" in code or "filter" in code):
-        return ContentRefusedError(model, problem)
-    return ProviderRejectedError(model, problem)
+    """The one place where a status, and what the body says beside it, becomes one of our errors."""
+    status, said = reply.status_code, _read_problem(content)
+    name = _request_id(reply)
+    problem = f"HTTP {status}: {said.text}" + (f" [request {name}]" if name else "")
+    kind = _find_kind(status, said)
+    if not kind.is_retryable:
+        return kind(model, problem)
+    wait_s = _retry_after(reply.headers)
+    return kind(model, problem, retry_after_s=said.retry_after_s if wait_s is None else wait_s)
 
 
-def _error_text(content: bytes) -> tuple[str, str]:
-    """The message and code of an error body, whatever its shape."""
+_KIND_BY_STATUS: dict[int, type[ProviderError]] = {
+    401: ProviderAuthenticationError,
+    402: ProviderQuotaError,
+    403: ProviderAuthenticationError,
+    404: ProviderNotFoundError,
+    408: ProviderOverloadedError,
+    409: ProviderOverloadedError,
+    413: ContextTooLongError,
+    429: ProviderRateLimitedError,
+}
+
+
+def _find_kind(status: int, said: _Problem) -> type[ProviderError]:
+    """The status says who is at fault; where it is the caller, the words say more exactly with what."""
+    if status >= 500:
+        return ProviderOverloadedError
+    kind, text = _KIND_BY_STATUS.get(status, ProviderRejectedError), said.text.lower()
+    if _NO_QUOTA.search(said.codes) or _NO_MONEY.search(text):
+        return ProviderQuotaError
+    if _REFUSED.search(said.codes):
+        return ContentRefusedError
+    if kind is not ProviderRejectedError:
+        return kind
+    if _BAD_KEY.search(said.codes):
+        return ProviderAuthenticationError
+    if _TOO_LONG.search(said.codes) or _TOO_LONG_TEXT.search(text):
+        return ContextTooLongError
+    return kind
+
+
+def _read_problem(content: bytes) -> _Problem:
+    """The message, codes and wait of an error body, whatever its shape."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
-        return content[:_EXCERPT].decode(errors="replace"), ""
+        return _Problem(content[:_EXCERPT].decode(errors="replace"))
+    body = body[0] if isinstance(body, list) and body else body  # Google's streams wrap it
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return whole_text(str(error))[:_EXCERPT], ""
-    text = whole_text(str(error.get("message", error)))
-    return text[:_EXCERPT], str(error.get("code") or error.get("type") or "")
+        return _Problem(whole_text(str(error))[:_EXCERPT])
+    details = error.get("details")
+    parts = [error, *(part for part in (details if isinstance(details, list) else []) if isinstance(part, dict))]
+    codes = " ".join(str(part[name]) for part in parts for name in ("code", "type", "status", "reason") if name in part)
+    text = whole_text(str(error.get("message", error)))[:_EXCERPT]
+    return _Problem(text, codes.lower(), _find_delay(parts))
 
 
-def _retry_after(reply: requests.Response) -> float | None:
-    """Seconds to wait, from a Retry-After header in seconds or as a date."""
-    value = reply.headers.get("Retry-After")
+def _find_delay(parts: Iterable[Mapping[str, Any]]) -> float | None:
+    """Seconds to wait, from Google's RetryInfo."""
+    for part in parts:
+        found = _RETRY_DELAY.fullmatch(str(part.get("retryDelay", "")))
+        if found:
+            return min(_LONGEST_WAIT_S, float(found[1]))
+    return None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait: from retry-after-ms, else from Retry-After in seconds or as a date."""
+    milliseconds = _to_wait(headers.get("retry-after-ms"), unit_s=0.001)
+    if milliseconds is not None:
+        return milliseconds
+    value = headers.get("Retry-After")
     if value is None:
         return None
-    try:
-        seconds = float(value)
-        return min(_LONGEST_WAIT_S, max(0.0, seconds)) if math.isfinite(seconds) else None
-    except ValueError:
-        pass
+    seconds = _to_wait(value, unit_s=1)
+    if seconds is not None:
+        return seconds
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # HTTP dates are UTC, whether they say so or not
     return min(_LONGEST_WAIT_S, max(0.0, (moment - datetime.now(UTC)).total_seconds()))
+
+
+def _to_wait(value: str | None, *, unit_s: float) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return min(_LONGEST_WAIT_S, max(0.0, number * unit_s)) if math.isfinite(number) else None
 
 
 def _parse_object(model: str, content: bytes, sent: requests.PreparedRequest) -> dict[str, Any]:

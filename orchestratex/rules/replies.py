@@ -100,6 +100,16 @@ def parse_evaluation(reply: str) -> EvaluationReply:
     return _read(reply, _EVALUATION, "{")
 
 
+def evaluation_schema() -> dict[str, Any]:
+    """The JSON schema of an evaluator's reply, in the strict subset that every dialect holds a model to.
+
+    Every property is required and no other allowed; ranges are left out, for strict modes refuse them: they are checked
+    when the reply is read.
+    """
+    schema = EvaluationReply.model_json_schema()
+    return _to_strict(schema, schema.get("$defs", {}))
+
+
 def parse_refinement(reply: str, *, criticisms: int) -> RefineReply:
     """Read a revision of an answer that had `criticisms` numbered objections.
 
@@ -114,6 +124,20 @@ def parse_refinement(reply: str, *, criticisms: int) -> RefineReply:
     if missing:
         raise MalformedReplyError(f"criticisms {missing} are not answered in <{markers.POINTS_TAG}>")
     return RefineReply(text=text, points=points, assessment=parse_assessment(reply))
+
+
+def _to_strict(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        return _to_strict(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    strict: dict[str, Any] = {"type": schema["type"]}
+    if "enum" in schema:
+        strict["enum"] = schema["enum"]
+    if "items" in schema:
+        strict["items"] = _to_strict(schema["items"], definitions)
+    if "properties" in schema:
+        properties = {name: _to_strict(value, definitions) for name, value in schema["properties"].items()}
+        strict |= {"properties": properties, "required": list(properties), "additionalProperties": False}
+    return strict
 
 
 def _without_tag(name: str, text: str) -> str:
@@ -139,9 +163,7 @@ def _load(text: str, opening: str) -> Any:
     body = _outermost(text, opening)
     for candidate in (body, re.sub(r",(\s*[}\]])", r"\1", body)):
         try:
-            return json.loads(
-                candidate, parse_constant=_refuse_constant, object_pairs_hook=_refuse_booleans, strict=False
-            )
+            return json.loads(candidate, parse_constant=_refuse_constant, object_pairs_hook=_make_object, strict=False)
         except json.JSONDecodeError as error:
             problem = f"not valid JSON ({error.msg} at character {error.pos})"
         except RecursionError:
@@ -162,12 +184,17 @@ def _outermost(text: str, opening: str) -> str:
     return text[start : end + 1] if end > start else text[start:]
 
 
-def _refuse_booleans(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, unless true or false stands where a number belongs."""
+def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object with whole texts, unless true or false stands where a number belongs."""
     for name, value in pairs:
         if name in _NUMBERS and isinstance(value, bool):
             raise MalformedReplyError(f"{name}: {str(value).lower()} is not a number")
-    return dict(pairs)
+    return {name: _whole(value) if isinstance(value, str) else value for name, value in pairs}
+
+
+def _whole(text: str) -> str:
+    """JSON can spell halves of surrogate pairs, which MongoDB cannot keep."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _refuse_constant(name: str) -> Any:

@@ -33,8 +33,9 @@ from orchestratex.errors import (
     StoreUnavailableError,
 )
 from orchestratex.providers.base import CompletionRequest
-from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
+from orchestratex.rules.pricing import affordable_output, completion_cost, prompt_tokens, worst_case
 from orchestratex.rules.prompts import Messages
+from orchestratex.steps import budget
 from orchestratex.steps.services import Services
 
 BuildPrompt = Callable[[Thread, Response], Messages]
@@ -115,7 +116,7 @@ def _wants(thread: Thread, response: Response) -> bool:
 
 def _leave(thread: Thread, response: Response, services: Services) -> Called:
     services.store.complete_response(response, {"status": ResponseStatus.SUPERSEDED})
-    services.store.settle(thread.session_id, response.money_key, 0)
+    budget.settle(response, 0, services)
     return Called(CallState.LEFT, thread, why="the thread went on without it")
 
 
@@ -128,23 +129,26 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
     if given > 2 * profile.max_context_length:  # the estimate is from above; closer calls are the provider's to judge
         problem = f"about {given} tokens in a context of {profile.max_context_length}"
         return _fail(thread, response, ContextTooLongError(response.model_name, problem), services)
-    amount = worst_case(profile, input_tokens=given, max_tokens=max_tokens)
-    if not _reserve(thread, response, amount, services):
-        return _unaffordable(thread, response, amount, services)
+    hold = _hold(thread, response, profile, given, max_tokens, services)
+    if isinstance(hold, str):
+        return _unaffordable(thread, response, hold, services)
+    amount = hold.amount
+    response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": amount})
     sent = services.store.update_response(
         response,
         {
             "sent_at": services.clock(),
             "prompt_sent": messages.text,
             "reserved_nanos": amount,
-            "worst_case": to_usd(max(amount, round((response.worst_case or 0) * 1e9))),
+            "days": list(hold.days),
+            "worst_case": max(to_usd(amount), response.worst_case or 0.0),
         },
     )
     if sent is None:
-        services.store.settle(thread.session_id, response.money_key, 0)
+        budget.settle(response, 0, services)
         return Called(CallState.LEFT, thread, why="the lease was lost before sending")
-    request = _request(profile, sent, messages, max_tokens)
-    worst_usage = Usage(input_tokens=given, output_tokens=max_tokens, total_tokens=given + max_tokens)
+    request = _request(profile, sent, messages, hold.max_tokens)
+    worst_usage = Usage(input_tokens=given, output_tokens=hold.max_tokens, total_tokens=given + hold.max_tokens)
     try:
         completion = services.providers.of(profile).complete(request)
     except ProviderError as error:
@@ -153,14 +157,45 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
     return _save(thread, sent, completion, profile, messages, services)
 
 
-def _reserve(thread: Thread, response: Response, amount: int, services: Services) -> bool:
-    if response.attempt == 1 and response.reserved_nanos >= amount:  # the panel's one update reserved it
-        return True
-    return services.store.reserve(thread.session_id, {response.money_key: amount})
+@dataclass(frozen=True)
+class _Held:
+    """What is set aside for an attempt, and the output that it pays for."""
+
+    amount: int
+    max_tokens: int
+    days: tuple[str, ...]
 
 
-def _unaffordable(thread: Thread, response: Response, amount: int, services: Services) -> Called:
-    problem = f"its worst case of ${to_usd(amount):.6f} does not fit into what the cost limit leaves"
+def _hold(
+    thread: Thread, response: Response, profile: Profile, given: int, max_tokens: int, services: Services
+) -> _Held | str:
+    """Set the worst case aside, for less output where the budget leaves less that is useful; else who refused."""
+    amount = worst_case(profile, input_tokens=given, max_tokens=max_tokens)
+    if response.reserved_nanos >= amount:  # the panel's one update reserved it
+        return _Held(response.reserved_nanos, max_tokens, tuple(response.days))
+    hold = budget.reserve(thread.session_id, thread.user_id, {response.money_key: amount}, services)
+    if hold.is_granted:
+        return _Held(amount, max_tokens, hold.days)
+    smaller = _shrink(thread, response, profile, given, services)
+    if smaller is None or smaller >= max_tokens:
+        return f"its worst case of ${to_usd(amount):.6f} does not fit into {hold.refused_by}"
+    amount = worst_case(profile, input_tokens=given, max_tokens=smaller)
+    hold = budget.reserve(thread.session_id, thread.user_id, {response.money_key: amount}, services)
+    if hold.is_granted:
+        return _Held(amount, smaller, hold.days)
+    return f"not even {smaller} output tokens fit into {hold.refused_by}"
+
+
+def _shrink(thread: Thread, response: Response, profile: Profile, given: int, services: Services) -> int | None:
+    """How much output the budget still pays for, where that is useful; a cut-off evaluation never is."""
+    left = budget.available(thread.session_id, thread.user_id, services)
+    if left is None or response.role is Role.EVALUATOR:
+        return None
+    tokens = affordable_output(profile, input_tokens=given, nanos=left)
+    return tokens if tokens >= services.settings.useful_answer_tokens else None
+
+
+def _unaffordable(thread: Thread, response: Response, problem: str, services: Services) -> Called:
     close_failed(response, problem, services)
     services.journal.write(
         Component.ORCHESTRATOR,
@@ -169,7 +204,6 @@ def _unaffordable(thread: Thread, response: Response, amount: int, services: Ser
         thread=thread,
         level=LogLevel.WARNING,
         model=response.model_name,
-        worst_case_nanos=amount,
     )
     return Called(CallState.UNAFFORDABLE, thread, response, why=problem)
 
@@ -207,7 +241,7 @@ def _save(
     if saved is None:
         _settle_late(thread, response, cost, services)
         return Called(CallState.LEFT, thread, why="the lease was lost during the call")
-    services.store.settle(thread.session_id, response.money_key, nanos, is_estimate=cost.source is CostSource.ESTIMATED)
+    budget.settle(response, nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
     return Called(CallState.SAVED, thread, saved)
 
 
@@ -226,9 +260,7 @@ def _write_patiently(response: Response, changes: dict[str, object], services: S
 def _settle_late(thread: Thread, response: Response, cost: AttemptCost, services: Services) -> None:
     """The lease was freed meanwhile and the call charged at its worst case: now the truth is known."""
     services.store.amend_attempt(response.id, response.attempt, cost)
-    key = response.money_key
-    if not services.store.settle(thread.session_id, key, cost.nanos):
-        services.store.amend_estimate(thread.session_id, key, cost.nanos)
+    budget.settle_late(response, cost.nanos, services)
     services.store.set_thread(thread.id, services.recount(thread.id))
 
 
@@ -253,7 +285,7 @@ def _fail(
     nanos = charged.nanos if charged else 0
     if closed is None and charged is not None:
         return Called(CallState.LEFT, thread, why="the lease was lost during the call")  # reconcile has settled it
-    services.store.settle(thread.session_id, response.money_key, nanos, is_estimate=charged is not None)
+    budget.settle(response, nanos, services, is_estimate=charged is not None)
     _report(thread, response, error, again, delay_s, services)
     state = CallState.WAITING if again else CallState.FAILED
     return Called(state, thread, closed, delay_s=delay_s, why=str(error))

@@ -10,6 +10,7 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.thread import IterationScore, Thread
 from orchestratex.rules.panel import affordable_subset, choose_evaluators
 from orchestratex.rules.prompts import evaluate_prompt
+from orchestratex.steps import budget
 from orchestratex.steps.calls import call_worst_case
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.select import pending_response
@@ -78,12 +79,10 @@ def _reserve(thread: Thread, answer: Response, evaluators: list[Profile], servic
         key = f"{response.id}_1"
         by_key[key], amounts[key] = response, amount
     for _ in range(_RESERVE_TRIES):
-        if services.store.reserve(thread.session_id, amounts):
-            return [by_key[key] for key in amounts]
-        session = services.store.get_session(thread.session_id)
-        limit = session.cost_limit_nanos
-        left = None if limit is None else limit - session.total_cost_nanos - session.held_nanos
-        fitting = affordable_subset(amounts, left)
+        hold = budget.reserve(thread.session_id, thread.user_id, amounts, services)
+        if hold.is_granted:
+            return [by_key[key].model_copy(update={"days": list(hold.days)}) for key in amounts]
+        fitting = affordable_subset(amounts, budget.available(thread.session_id, thread.user_id, services))
         _report_dropped(thread, [by_key[key] for key in amounts if key not in fitting], services)
         amounts = {key: amounts[key] for key in fitting}
         if not amounts:

@@ -26,13 +26,14 @@ from orchestratex.domain.base import (
     to_usd,
 )
 from orchestratex.domain.response import AttemptCost, Response, Usage
-from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError, NotFoundError
+from orchestratex.steps import budget
 from orchestratex.steps.journal import QUEUE_LENGTH
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import close_panel
 from orchestratex.steps.services import Services
+from orchestratex.store.base import Account
 
 _log = logging.getLogger(__name__)
 _BATCH = 500  # documents of each kind a pass looks at: the next pass is seconds away
@@ -96,7 +97,7 @@ def _free_call(response: Response, services: Services) -> bool:
     if freed is None:
         return False
     nanos, is_estimate = _amount(charged)
-    services.store.settle(response.session_id, response.money_key, nanos, is_estimate=is_estimate)
+    budget.settle(response, nanos, services, is_estimate=is_estimate)
     _report_freed(response, is_quarantined, services)
     if freed.status is ResponseStatus.PENDING:
         _announce_call(freed, services)
@@ -235,30 +236,30 @@ def _sample_queue(services: Services) -> bool:
 
 
 def _settle_orphans(services: Services) -> int:
-    sessions = services.store.sessions_with_reservations(limit=_BATCH)
-    return sum(_settle_orphan(session, key, services) for session in sessions for key in session.reservations)
+    accounts = services.store.accounts_with_reservations(limit=_BATCH)
+    return sum(_settle_orphan(account, key, services) for account in accounts for key in account.reservations)
 
 
-def _settle_orphan(session: Session, key: str, services: Services) -> bool:
+def _settle_orphan(account: Account, key: str, services: Services) -> bool:
     """Settle a reservation whose attempt is over: at its recorded cost, or at nothing when it was never sent."""
     response_id, _, attempt = key.partition("_")
     try:
         response = services.store.get_response(ObjectId(response_id))
     except NotFoundError:
-        return _settle_unknown(session, key, services)
+        return _settle_unknown(account, key, services)
     if response.lease_token is not None:
         return False
     charged = response.attempt_costs.get(attempt)
     if charged is None and response.status is ResponseStatus.PENDING and int(attempt) > response.attempt:
         return False  # a panel's reservation whose evaluation has not been claimed yet
     nanos, is_estimate = _amount(charged)
-    return services.store.settle(session.id, key, nanos, is_estimate=is_estimate)
+    return services.store.settle(account.id, key, nanos, is_estimate=is_estimate)
 
 
-def _settle_unknown(session: Session, key: str, services: Services) -> bool:
+def _settle_unknown(account: Account, key: str, services: Services) -> bool:
     """A panel reserves just before it inserts: only what is older than a lease was left behind by a crash."""
-    age_s = (services.clock() - session.updated_at).total_seconds()
-    return age_s > services.settings.lease_s and services.store.settle(session.id, key, 0)
+    age_s = (services.clock() - account.updated_at).total_seconds() if account.updated_at else 0.0
+    return age_s > services.settings.lease_s and services.store.settle(account.id, key, 0)
 
 
 def _amount(charged: AttemptCost | None) -> tuple[int, bool]:

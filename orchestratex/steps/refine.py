@@ -52,7 +52,9 @@ def _parent_id(response: Response) -> ObjectId:
 
 def _criticisms(thread: Thread, response: Response, services: Services) -> tuple[list[Evaluation], list[Criticism]]:
     """The evaluations that a revision answers, and their objections in the order in which they are numbered."""
-    evaluations = [e for e in services.store.evaluations_of(thread.id, brief=True) if e.id in response.criticism_addressed]
+    evaluations = [
+        e for e in services.store.evaluations_of(thread.id, brief=True) if e.id in response.criticism_addressed
+    ]
     return evaluations, merge_criticisms(evaluations)
 
 

@@ -130,6 +130,7 @@ def check_thread(request: ThreadRequest, session: Session, services: Services) -
     now = services.clock()
     return Thread(
         session_id=session.id,
+        user_id=session.user_id,
         original_prompt=request.prompt,
         context=request.context,
         options=options,

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from bson import ObjectId
 
-from orchestratex.domain.base import Document, Record, SessionStatus
+from orchestratex.domain.base import Document, Record, SessionStatus, UtcDate
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
@@ -42,6 +42,28 @@ class ThreadTotals(Record):
     models: int = 0
     tokens: int = 0
     cost_nanos: int = 0
+
+
+AccountId = ObjectId | str  # a session's id, or the name of a day's budget
+
+
+class Account(Record):
+    """A purse that calls draw on; all amounts in nano-dollars."""
+
+    id: AccountId
+    cost_limit_nanos: int | None = None
+    total_cost_nanos: int = 0
+    held_nanos: int = 0
+    reservations: dict[str, int] = {}  # worst case of each call that may still be charged, by <response>_<attempt>
+    estimates: dict[str, int] = {}
+    updated_at: UtcDate | None = None
+
+    @property
+    def left(self) -> int | None:
+        """What may still be reserved under the account's own limit; None: no limit."""
+        if self.cost_limit_nanos is None:
+            return None
+        return self.cost_limit_nanos - self.total_cost_nanos - self.held_nanos
 
 
 class ModelStats(Record):
@@ -227,19 +249,26 @@ class Store(Protocol):
     def set_session(self, session_id: ObjectId, changes: Changes) -> None:
         """Record facts about a session, such as the user's satisfaction."""
 
-    # -- money: amounts in nano-dollars ----------------------------------------------------------------------------
+    # -- money: amounts in nano-dollars. An account is a session (its id) or a day's budget (its name) -------------
 
-    def reserve(self, session_id: ObjectId, amounts: Mapping[str, int]) -> bool:
+    def reserve(self, account_id: AccountId, amounts: Mapping[str, int], *, limit: int | None = None) -> bool:
         """Hold the worst cases of some attempts, all or none; False when the limit does not allow it.
 
-        An attempt that holds a reservation already keeps it and is not added again.
+        An attempt that holds a reservation already keeps it and is not added again. A session has its limit in its
+        document, a day gets it here (None: no limit).
         """
 
-    def settle(self, session_id: ObjectId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
+    def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
         """Turn a reservation into its cost; False (and no change) when it is settled already."""
 
-    def amend_estimate(self, session_id: ObjectId, key: str, cost: int) -> bool:
+    def amend_estimate(self, account_id: AccountId, key: str, cost: int) -> bool:
         """Replace an estimated charge by the true one; False when there is no estimate."""
+
+    def get_account(self, account_id: AccountId) -> Account:
+        """What an account has spent and holds; an unknown day has spent nothing."""
+
+    def accounts_with_reservations(self, *, limit: int) -> list[Account]:
+        """Accounts that hold money back."""
 
     # -- what reconcile looks for; the store's clock judges --------------------------------------------------------
 
@@ -279,9 +308,6 @@ class Store(Protocol):
 
     def overdue_panels(self, *, limit: int) -> list[Thread]:
         """Threads being evaluated whose panel's deadline has passed."""
-
-    def sessions_with_reservations(self, *, limit: int) -> list[Session]:
-        """Sessions that hold money back."""
 
     def put_sample(self, name: str, value: int) -> None:
         """Share a number that one process samples for all."""

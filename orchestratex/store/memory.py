@@ -31,7 +31,7 @@ from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import NotFoundError
-from orchestratex.store.base import COLLECTIONS, Changes, Doc, ModelStats, ThreadTotals
+from orchestratex.store.base import COLLECTIONS, Account, AccountId, Changes, Doc, ModelStats, ThreadTotals
 
 _Work = TypeVar("_Work", bound=Leased)
 _FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
@@ -55,6 +55,7 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
         self._lock = threading.RLock()
+        self._days: dict[str, Account] = {}
         self._samples: dict[str, tuple[int, datetime]] = {}
         self._reconciled_at: datetime | None = None
         self._amnesty_until: datetime | None = None
@@ -292,7 +293,7 @@ class MemoryStore:
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
         with self._lock:
             known = self._known(Response, response_id)
-            old = known and known.attempt_costs.get(str(attempt))
+            old = known.attempt_costs.get(str(attempt)) if known is not None else None
             if known is None or old is None or old.source != "estimated":
                 return False
             nanos = known.cost_nanos - old.nanos + cost.nanos
@@ -341,46 +342,59 @@ class MemoryStore:
 
     # -- money
 
-    def reserve(self, session_id: ObjectId, amounts: Mapping[str, int]) -> bool:
+    def reserve(self, account_id: AccountId, amounts: Mapping[str, int], *, limit: int | None = None) -> bool:
         with self._lock:
-            session = self._get(Session, session_id, "session_id")
-            new = {key: amount for key, amount in amounts.items() if key not in session.reservations}
-            held = session.held_nanos + sum(new.values())
-            limit = session.cost_limit_nanos
-            if new and limit is not None and session.total_cost_nanos + held > limit:
+            account = self.get_account(account_id)
+            new = {key: amount for key, amount in amounts.items() if key not in account.reservations}
+            held = account.held_nanos + sum(new.values())
+            most = account.cost_limit_nanos if isinstance(account_id, ObjectId) else limit
+            if new and most is not None and account.total_cost_nanos + held > most:
                 return False
-            self._put(session, {"held_nanos": held, "reservations": {**session.reservations, **new}})
+            self._put_account(account, {"held_nanos": held, "reservations": {**account.reservations, **new}})
             return True
 
-    def settle(self, session_id: ObjectId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
+    def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
         with self._lock:
-            session = self._known(Session, session_id)
-            if session is None or key not in session.reservations:
+            account = self.get_account(account_id)
+            if key not in account.reservations:
                 return False
-            left = {name: amount for name, amount in session.reservations.items() if name != key}
-            total = session.total_cost_nanos + cost
-            self._put(
-                session,
-                {
-                    "reservations": left,
-                    "held_nanos": session.held_nanos - session.reservations[key],
-                    "total_cost_nanos": total,
-                    "total_cost": to_usd(total),
-                    "estimates": {**session.estimates, key: cost} if is_estimate else session.estimates,
-                    "updated_at": self._now(),
-                },
-            )
+            changes = {
+                "reservations": _without(account.reservations, key),
+                "held_nanos": account.held_nanos - account.reservations[key],
+                "total_cost_nanos": account.total_cost_nanos + cost,
+                "estimates": {**account.estimates, key: cost} if is_estimate else account.estimates,
+            }
+            self._put_account(account, changes)
             return True
 
-    def amend_estimate(self, session_id: ObjectId, key: str, cost: int) -> bool:
+    def amend_estimate(self, account_id: AccountId, key: str, cost: int) -> bool:
         with self._lock:
-            session = self._known(Session, session_id)
-            if session is None or key not in session.estimates:
+            account = self.get_account(account_id)
+            if key not in account.estimates:
                 return False
-            total = session.total_cost_nanos - session.estimates[key] + cost
-            left = {name: amount for name, amount in session.estimates.items() if name != key}
-            self._put(session, {"total_cost_nanos": total, "total_cost": to_usd(total), "estimates": left})
+            total = account.total_cost_nanos - account.estimates[key] + cost
+            self._put_account(account, {"total_cost_nanos": total, "estimates": _without(account.estimates, key)})
             return True
+
+    def get_account(self, account_id: AccountId) -> Account:
+        with self._lock:
+            if isinstance(account_id, str):
+                return self._days.get(account_id, Account(id=account_id))
+            return Account.model_validate(self._get(Session, account_id, "session_id").model_dump())
+
+    def accounts_with_reservations(self, *, limit: int) -> list[Account]:
+        with self._lock:
+            accounts = [*(self.get_account(session.id) for session in self._all(Session)), *self._days.values()]
+            return [account for account in accounts if account.reservations][:limit]
+
+    def _put_account(self, account: Account, changes: Changes) -> None:
+        now = self._now()
+        if isinstance(account.id, str):
+            self._days[account.id] = account.model_copy(update={**changes, "updated_at": now})
+            return
+        total = changes.get("total_cost_nanos", account.total_cost_nanos)
+        session = self._get(Session, account.id, "session_id")
+        self._put(session, {**changes, "total_cost": to_usd(total), "updated_at": now})
 
     # -- reconcile
 
@@ -540,6 +554,10 @@ def _measure(calls: list[Response]) -> ModelStats:
         requests=len(calls),
         tokens=sum(call.tokens_used.total_tokens for call in calls if call.tokens_used),
     )
+
+
+def _without(amounts: Mapping[str, int], key: str) -> dict[str, int]:
+    return {name: amount for name, amount in amounts.items() if name != key}
 
 
 def _mean(values: Sequence[float]) -> float | None:

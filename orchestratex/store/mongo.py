@@ -38,7 +38,7 @@ from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import NotFoundError, StoreUnavailableError
-from orchestratex.store.base import COLLECTIONS, Changes, Doc, ModelStats, ThreadTotals
+from orchestratex.store.base import COLLECTIONS, Account, AccountId, Changes, Doc, ModelStats, ThreadTotals
 
 _Work = TypeVar("_Work", bound=Leased)
 _Class = TypeVar("_Class")
@@ -129,6 +129,7 @@ class MongoStore:
         self._sessions = self._collection(Session)
         self._threads = self._collection(Thread)
         self._responses = self._collection(Response)
+        self._days = self.database["budget_days"]
         # the log is not the ledger: losing its last lines in an election is no harm, waiting for a majority is
         self._logs = self._collection(LogEvent).with_options(write_concern=WriteConcern(w=1))
 
@@ -407,20 +408,22 @@ class MongoStore:
 
     # -- money
 
-    def reserve(self, session_id: ObjectId, amounts: Mapping[str, int]) -> bool:
+    def reserve(self, account_id: AccountId, amounts: Mapping[str, int], *, limit: int | None = None) -> bool:
         """See Store. The one conditional update that makes overspending impossible at any concurrency."""
+        if isinstance(account_id, str):
+            self._open_day(account_id)
         wanted = dict(amounts)
         while wanted:
-            if self._reserve_all(session_id, wanted):
+            if self._reserve_all(account_id, wanted, limit):
                 return True
-            held = self.get_session(session_id).reservations
+            held = self.get_account(account_id).reservations
             missing = {key: amount for key, amount in wanted.items() if key not in held}
             if len(missing) == len(wanted):  # nobody holds them: the limit refused
                 return False
             wanted = missing
         return True
 
-    def settle(self, session_id: ObjectId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
+    def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
         total = {"$add": ["$total_cost_nanos", cost]}
         charged: _Mongo = {
             "held_nanos": {"$subtract": ["$held_nanos", f"$reservations.{key}"]},
@@ -430,22 +433,38 @@ class MongoStore:
         }
         if is_estimate:
             charged[f"estimates.{key}"] = cost
-        result = self._sessions.update_one(
-            {"_id": session_id, f"reservations.{key}": {"$exists": True}},
+        result = self._accounts(account_id).update_one(
+            {"_id": account_id, f"reservations.{key}": {"$exists": True}},
             [{"$set": charged}, {"$unset": f"reservations.{key}"}],
         )
         return result.modified_count == 1
 
-    def amend_estimate(self, session_id: ObjectId, key: str, cost: int) -> bool:
+    def amend_estimate(self, account_id: AccountId, key: str, cost: int) -> bool:
         total = {"$add": [{"$subtract": ["$total_cost_nanos", f"$estimates.{key}"]}, cost]}
-        result = self._sessions.update_one(
-            {"_id": session_id, f"estimates.{key}": {"$exists": True}},
+        result = self._accounts(account_id).update_one(
+            {"_id": account_id, f"estimates.{key}": {"$exists": True}},
             [
                 {"$set": {"total_cost_nanos": total, "total_cost": {"$divide": [total, NANOS_PER_USD]}}},
                 {"$unset": f"estimates.{key}"},
             ],
         )
         return result.modified_count == 1
+
+    def get_account(self, account_id: AccountId) -> Account:
+        found = self._accounts(account_id).find_one({"_id": account_id})
+        if found is not None:
+            return Account.model_validate({**found, "id": found["_id"]})
+        if isinstance(account_id, str):
+            return Account(id=account_id)
+        raise NotFoundError("session_id", f"{account_id} names nothing")
+
+    def accounts_with_reservations(self, *, limit: int) -> list[Account]:
+        rows = [
+            row
+            for collection in (self._sessions, self._days)
+            for row in collection.find({"held_nanos": {"$gt": 0}}, sort=[("updated_at", ASCENDING)], limit=limit)
+        ]
+        return [Account.model_validate({**row, "id": row["_id"]}) for row in rows]
 
     # -- reconcile
 
@@ -490,9 +509,6 @@ class MongoStore:
         is_past = {"$expr": {"$lt": ["$panel_deadline", "$$NOW"]}}  # null is before every date
         passed = {"due_step": Step.EVALUATE, "panel_deadline": {"$type": "date"}, **is_past}
         return self._find(Thread, passed, [], limit)
-
-    def sessions_with_reservations(self, *, limit: int) -> list[Session]:
-        return self._find(Session, {"held_nanos": {"$gt": 0}}, [("updated_at", ASCENDING)], limit)
 
     def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
         idle = {"status": SessionStatus.ACTIVE, "$expr": {"$lt": ["$updated_at", _in(-idle_s)]}}
@@ -587,14 +603,25 @@ class MongoStore:
         sent = {"dispatched_at": "$$NOW", "dispatches": {"$add": ["$dispatches", 1]}}
         return collection.update_one(unsent, [{"$set": sent}]).modified_count == 1
 
-    def _reserve_all(self, session_id: ObjectId, amounts: Mapping[str, int]) -> bool:
+    def _accounts(self, account_id: AccountId) -> Collection[_Mongo]:
+        return self._days if isinstance(account_id, str) else self._sessions
+
+    def _open_day(self, name: str) -> None:
+        empty = {"total_cost_nanos": 0, "total_cost": 0.0, "held_nanos": 0, "reservations": {}, "estimates": {}}
+        if self._days.find_one({"_id": name}, {"_id": 1}) is None:
+            with contextlib.suppress(DuplicateKeyError):  # somebody else opened it
+                self._days.update_one({"_id": name}, {"$setOnInsert": empty}, upsert=True)
+
+    def _reserve_all(self, account_id: AccountId, amounts: Mapping[str, int], limit: int | None) -> bool:
         amount = sum(amounts.values())
         spent = {"$add": ["$total_cost_nanos", "$held_nanos", amount]}
-        is_affordable = {"$or": [{"$eq": ["$cost_limit_nanos", None]}, {"$lte": [spent, "$cost_limit_nanos"]}]}
+        most = {"$literal": limit} if isinstance(account_id, str) else "$cost_limit_nanos"
+        is_affordable = {"$or": [{"$eq": [most, None]}, {"$lte": [spent, most]}]}  # a null limit would refuse all
         absent = {f"reservations.{key}": {"$exists": False} for key in amounts}
         held = {f"reservations.{key}": value for key, value in amounts.items()}
-        result = self._sessions.update_one(
-            {"_id": session_id, "$expr": is_affordable, **absent}, {"$inc": {"held_nanos": amount}, "$set": held}
+        result = self._accounts(account_id).update_one(
+            {"_id": account_id, "$expr": is_affordable, **absent},
+            {"$inc": {"held_nanos": amount}, "$set": held, "$currentDate": {"updated_at": True}},
         )
         return result.modified_count == 1
 

@@ -83,7 +83,9 @@ def _unless_completed(document: Document) -> bool:
 
 
 def _is_before_analysis(thread: Document) -> bool:
-    return thread["due_step"] == "analyse" or (thread["thread_status"] == "failed" and thread["best_response_id"] is None)
+    return thread["due_step"] == "analyse" or (
+        thread["thread_status"] == "failed" and thread["best_response_id"] is None
+    )
 
 
 def _is_running(thread: Document) -> bool:
@@ -157,7 +159,8 @@ ALLOWED_NULLS: Final[AllowedNulls] = {
     },
     "orchestration_logs": {
         **dict.fromkeys(
-            ("session_id", "thread_id", "iteration_number", "model_involved", "processing_time", "queue_length"), _always
+            ("session_id", "thread_id", "iteration_number", "model_involved", "processing_time", "queue_length"),
+            _always,
         ),
         "error_stack": _always,  # most errors are told, not thrown
     },
@@ -171,8 +174,11 @@ ALLOWED_NULLS: Final[AllowedNulls] = {
         "cost_efficiency.cost_per_session": lambda metrics: metrics["total_sessions"] == 0,
         "cost_efficiency.cost_per_successful_response": _always,
         "cost_efficiency.most_cost_effective_model": _always,
-        **{f"quality_metrics.{field.path.partition('.')[2]}": _always for field in FIELDS["algorithm_metrics"]
-           if field.path.startswith("quality_metrics.")},
+        **{
+            f"quality_metrics.{field.path.partition('.')[2]}": _always
+            for field in FIELDS["algorithm_metrics"]
+            if field.path.startswith("quality_metrics.")
+        },
         "system_health.average_response_time": _always,
         "system_health.error_rate": _always,
         "system_health.uptime_percentage": _always,

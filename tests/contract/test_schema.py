@@ -37,12 +37,20 @@ from tests.make import (
 from tests.support import World
 
 Mongo = Database[dict[str, Any]]
-OPEN = {"model_name", "provider", "language", "event_type", "supported_languages"}  # known sets that are open where the world is open
+OPEN = {
+    "model_name",
+    "provider",
+    "language",
+    "event_type",
+    "supported_languages",
+}  # known sets that are open where the world is open
 FULL: dict[str, Document] = {
     "user_sessions": make_session(),
     "conversation_threads": make_thread(best_model_id="gpt4"),
     "ai_model_profiles": make_profile(),
-    "model_responses": make_answer(tokens_used=Usage(), completion=Completion(text="t"), criticism_addressed=[ObjectId()]),
+    "model_responses": make_answer(
+        tokens_used=Usage(), completion=Completion(text="t"), criticism_addressed=[ObjectId()]
+    ),
     "model_evaluations": make_evaluation(),
     "model_selection_history": make_selection(candidates_considered=[make_candidate(), make_candidate("claude")]),
     "criticism_responses": make_criticism_response(),
@@ -192,7 +200,9 @@ def test_all_indexes_of_the_specification_exist_in_their_order(database: Mongo) 
     wanted = parse_indexes()
 
     present = {
-        name: [[(field, int(way)) for field, way in index["key"]] for index in database[name].index_information().values()]
+        name: [
+            [(field, int(way)) for field, way in index["key"]] for index in database[name].index_information().values()
+        ]
         for name, _ in wanted
     }
 

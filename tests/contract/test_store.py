@@ -781,7 +781,7 @@ def test_sessions_that_hold_money_are_found(store: Store) -> None:
     store.reserve(empty, {"a_1": 5})
     store.settle(empty, "a_1", 5)
 
-    assert [session.id for session in store.sessions_with_reservations(limit=9)] == [holding]
+    assert [account.id for account in store.accounts_with_reservations(limit=9)] == [holding]
 
 
 # -- reconcile
@@ -794,9 +794,10 @@ def test_work_that_nobody_claimed_is_overdue(store: Store, pass_time: PassTime) 
     add_response(store, role="primary")
     add_response(store, status="completed", ordinal=1)
 
-    fresh = (store.overdue_threads(resend_s=LONG, doubles=False, limit=9), store.overdue_responses(
-        resend_s=LONG, doubles=False, limit=9
-    ))
+    fresh = (
+        store.overdue_threads(resend_s=LONG, doubles=False, limit=9),
+        store.overdue_responses(resend_s=LONG, doubles=False, limit=9),
+    )
     pass_time(SHORT)
 
     assert fresh == ([], [])

@@ -42,7 +42,7 @@ def test_a_fence_defuses_look_alikes(attack: str) -> None:
     assert inside.endswith("after")
 
 
-@given(st.text(alphabet=st.sampled_from([*"<> \nE", "END ", "PROMPT", "ANSWER", NONCE])))
+@given(st.lists(st.sampled_from([*"<> \nE", "END ", "PROMPT", "ANSWER", NONCE])).map("".join))
 def test_no_text_ends_its_own_fence(text: str) -> None:
     quoted = fence(markers.PROMPT, text, NONCE)
 

@@ -79,12 +79,17 @@ def test_an_evaluation_is_read_where_its_meaning_is_plain(reply: str) -> None:
         (TEXT.replace('"confidence": 8', '"x": 8'), "confidence: Field required"),
         (TEXT.replace('"major"', '"terrible"'), "criticisms.0.severity"),
         (TEXT.replace('"No tests"', '""'), "criticisms.0.point"),
-        (TEXT.replace('"clear"', '"\\ud800"'), "positive_aspects"),
     ],
 )
 def test_an_evaluation_that_leaves_doubt_is_refused(reply: str, problem: str) -> None:
     with pytest.raises(MalformedReplyError, match=problem):
         parse_evaluation(reply)
+
+
+def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
+    read = parse_evaluation(TEXT.replace('"clear"', '"\\ud800 \\ud83d\\ude00"'))
+
+    assert read.positive_aspects == "\ufffd \U0001f600"
 
 
 @given(st.text())

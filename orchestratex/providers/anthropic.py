@@ -1,0 +1,113 @@
+"""Anthropic's messages dialect."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from orchestratex.domain.base import FinishReason
+from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import Completion, Usage
+from orchestratex.errors import MalformedCompletionError, ProviderNotFoundError
+from orchestratex.providers.base import CompletionRequest
+from orchestratex.providers.http import HttpClient, Reply, whole_text
+from orchestratex.providers.reading import count_or_zero, is_count, make_usage, text_or_none, unless_refused
+
+_VERSION = "2023-06-01"
+_TOOL = "reply"
+_FINISH_REASONS = {
+    "end_turn": FinishReason.STOP,
+    "stop_sequence": FinishReason.STOP,
+    "tool_use": FinishReason.STOP,  # the only tool is the one that holds the reply
+    "max_tokens": FinishReason.LENGTH,
+    "model_context_window_exceeded": FinishReason.LENGTH,
+    "refusal": FinishReason.REFUSAL,
+}
+_HIGHEST_TEMPERATURE = 1.0
+# Models from 4.7 on refuse a temperature; the digits of a date are no version.
+_NO_TEMPERATURE = re.compile(r"claude-[a-z]+-(?:4-(?:[7-9]|[1-9]\d)|(?:[5-9]|[1-9]\d))(?!\d)")
+
+
+class AnthropicProvider:
+    """An endpoint at `base_url` (what stands before /v1) that speaks messages."""
+
+    def __init__(self, http: HttpClient, *, base_url: str, api_key: SecretStr) -> None:
+        self._http = http
+        self._base_url = base_url.rstrip("/").removesuffix("/v1")
+        self._api_key = api_key
+
+    def complete(self, request: CompletionRequest) -> Completion:
+        """See Provider. The dialect has no seed: equal requests are answered anew."""
+        headers = {**self._headers(), "Idempotency-Key": request.idempotency_key}
+        started = time.perf_counter()
+        reply = self._http.post(request.model_name, f"{self._base_url}/v1/messages", _body(request), headers)
+        return _parse(request, reply, latency_ms=(time.perf_counter() - started) * 1000)
+
+    def probe(self, profile: Profile) -> bool:
+        """See Provider: a model's entry costs nothing, and knows aliases that the list leaves out."""
+        url = f"{self._base_url}/v1/models/{quote(profile.model_version, safe='')}"
+        try:
+            return "id" in self._http.get_json(profile.model_name, url, self._headers())
+        except ProviderNotFoundError:
+            return False
+
+    def _headers(self) -> dict[str, str]:
+        return {"x-api-key": self._api_key.get_secret_value(), "anthropic-version": _VERSION}
+
+
+def _body(request: CompletionRequest) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": request.model_version,
+        "system": request.system,
+        "messages": [{"role": "user", "content": request.user}],
+        "max_tokens": request.max_tokens,
+    }
+    if not _NO_TEMPERATURE.match(request.model_version):
+        body["temperature"] = min(request.temperature, _HIGHEST_TEMPERATURE)
+    if request.json_schema is not None:
+        body["tools"] = [{"name": _TOOL, "description": "Give your reply.", "input_schema": request.json_schema}]
+        body["tool_choice"] = {"type": "tool", "name": _TOOL}
+    return body
+
+
+def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Completion:
+    model, body = request.model_name, reply.body
+    blocks = body.get("content")
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise MalformedCompletionError(model, "the answer has no content")
+    completion = Completion(
+        text=whole_text(_read_reply(blocks) if request.json_schema is not None else _read_text(blocks)),
+        finish_reason=_FINISH_REASONS.get(str(body.get("stop_reason")), FinishReason.OTHER),
+        usage=_parse_usage(body.get("usage")),
+        latency_ms=latency_ms,
+        request_id=reply.request_id or text_or_none(body.get("id")),
+        model_version=text_or_none(body.get("model")),
+    )
+    return unless_refused(model, completion)
+
+
+def _read_text(blocks: list[dict[str, Any]]) -> str:
+    """The text alone: a model's thinking is no part of its answer."""
+    return "".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
+
+
+def _read_reply(blocks: list[dict[str, Any]]) -> str:
+    """The forced tool's input as JSON; a text where the model gave one instead."""
+    inputs = [block.get("input") for block in blocks if block.get("type") == "tool_use"]
+    return json.dumps(inputs[0], ensure_ascii=False) if inputs else _read_text(blocks)
+
+
+def _parse_usage(usage: Any) -> Usage | None:
+    """Usage with the cache in the input: Anthropic counts what it read and wrote there beside it."""
+    if not isinstance(usage, dict):
+        return None
+    given, generated = usage.get("input_tokens"), usage.get("output_tokens")
+    if not is_count(given) or not is_count(generated):
+        return None
+    read, written = (count_or_zero(usage.get(f"cache_{name}_input_tokens")) for name in ("read", "creation"))
+    return make_usage(input_tokens=given + read + written, output_tokens=generated, cached_tokens=read)

@@ -1,0 +1,92 @@
+"""Money before a call: its worst case is held in every account that it draws on, or in none.
+
+The accounts are the session, then the user's day, then the installation's day; where a later one refuses, the earlier
+holds are undone in reverse. Over-reserving for a moment is safe, under-reserving never happens. Days are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bson import ObjectId
+
+from orchestratex.domain.base import to_nanos
+from orchestratex.domain.response import Response
+from orchestratex.steps.services import Services
+from orchestratex.store.base import AccountId
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The outcome of reserving."""
+
+    days: tuple[str, ...] = ()  # the day accounts that hold it, beside the session
+    refused_by: str | None = None  # the account that had no room, in words
+
+    @property
+    def is_granted(self) -> bool:
+        """Whether every account holds the worst case."""
+        return self.refused_by is None
+
+
+def reserve(session_id: ObjectId, user_id: str, amounts: Mapping[str, int], services: Services) -> Hold:
+    """Hold amounts (nano-dollars by `<response>_<attempt>`) in all accounts, or in none."""
+    held: list[AccountId] = []
+    for account, limit in _accounts(session_id, user_id, services):
+        if not services.store.reserve(account, amounts, limit=limit):
+            for earlier in reversed(held):
+                for key in amounts:
+                    services.store.settle(earlier, key, 0)
+            return Hold(refused_by=_describe(account))
+        held.append(account)
+    return Hold(days=tuple(account for account in held if isinstance(account, str)))
+
+
+def available(session_id: ObjectId, user_id: str, services: Services) -> int | None:
+    """The least that any account still leaves, in nano-dollars; None where none has a limit."""
+    left: list[int] = []
+    for account, limit in _accounts(session_id, user_id, services):
+        found = services.store.get_account(account)
+        most = limit if isinstance(account, str) else found.cost_limit_nanos
+        if most is not None:
+            left.append(most - found.total_cost_nanos - found.held_nanos)
+    return min(left, default=None)
+
+
+def settle(response: Response, cost: int, services: Services, *, is_estimate: bool = False) -> None:
+    """Turn the present attempt's holds into its cost; settling twice is harmless."""
+    for account in _accounts_of(response):
+        services.store.settle(account, response.money_key, cost, is_estimate=is_estimate)
+
+
+def settle_late(response: Response, cost: int, services: Services) -> None:
+    """Charge the truth for an attempt that others may have settled at its worst case meanwhile."""
+    for account in _accounts_of(response):
+        if not services.store.settle(account, response.money_key, cost):
+            services.store.amend_estimate(account, response.money_key, cost)
+
+
+def day_account(kind: str, services: Services) -> str:
+    """The name of today's account of a kind, such as `probes`."""
+    return f"{services.clock():%Y-%m-%d}/{kind}"
+
+
+def _accounts(session_id: ObjectId, user_id: str, services: Services) -> list[tuple[AccountId, int | None]]:
+    settings = services.settings
+    accounts: list[tuple[AccountId, int | None]] = [(session_id, None)]
+    if settings.user_daily_limit is not None:
+        accounts.append((day_account(f"user/{user_id}", services), to_nanos(settings.user_daily_limit)))
+    if settings.daily_limit is not None:
+        accounts.append((day_account("all", services), to_nanos(settings.daily_limit)))
+    return accounts
+
+
+def _accounts_of(response: Response) -> list[AccountId]:
+    return [response.session_id, *response.days]
+
+
+def _describe(account: AccountId) -> str:
+    if isinstance(account, ObjectId):
+        return "the session's cost limit"
+    return "the user's daily limit" if "/user/" in account else "the installation's daily limit"
