@@ -11,6 +11,10 @@ from pydantic import SecretStr
 
 from orchestratex.domain.profile import Profile
 from orchestratex.errors import InputError, ProviderAuthenticationError, ProviderNotFoundError
+from orchestratex.limits.base import Limiter, NoLimiter
+from orchestratex.limits.breaker import Breaker, MemoryBreaker, RedisBreaker
+from orchestratex.limits.shared import RedisLimiter
+from orchestratex.limits.shared import connect as limits_client
 from orchestratex.providers.addresses import check_base_url
 from orchestratex.providers.base import Provider, Providers
 from orchestratex.providers.dialects import DIALECTS
@@ -25,6 +29,7 @@ from orchestratex.store.mongo import MongoStore, connect
 
 _SPARE_CONNECTIONS = 8  # heartbeat, journal and reconcile beside the calls
 _GATEWAY_DIALECT = "openai"  # what gateways and the sandbox speak at models_base_url, whatever the model
+_LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 _NO_KEY = SecretStr("none")  # self-hosted servers want a header, not a secret
 
 
@@ -80,10 +85,10 @@ def _make_provider(profile: Profile, http: HttpClient, *, dialect: str, address:
         raise ProviderNotFoundError(profile.model_name, str(error)) from error
 
 
-def make_store(settings: Settings) -> MongoStore:
-    """The store that the settings name."""
+def make_store(settings: Settings, *, patience_s: float | None = None) -> MongoStore:
+    """The store that the settings name; `patience_s` as in `connect`."""
     pool_size = settings.worker_concurrency + _SPARE_CONNECTIONS
-    client = connect(settings.mongodb_uri or "mongodb://127.0.0.1:27017", pool_size=pool_size)
+    client = connect(settings.mongodb_uri or "mongodb://127.0.0.1:27017", pool_size=pool_size, patience_s=patience_s)
     return MongoStore(client, settings.mongodb_database)
 
 
@@ -92,17 +97,23 @@ def make_queue(settings: Settings) -> CeleryQueue:
     return CeleryQueue(make_app(settings))
 
 
-def make_services(settings: Settings, *, queue: CeleryQueue | None = None) -> Services:
-    """Everything real. Make it once a process, after any fork; importing does nothing."""
+def make_services(settings: Settings, *, queue: CeleryQueue | None = None, patience_s: float | None = None) -> Services:
+    """Everything real. Make it once a process, after any fork; importing does nothing.
+
+    `patience_s` is how long MongoDB may be away before an operation raises; people wait less than workers.
+    """
     http = HttpClient(
         pool_size=settings.worker_concurrency,
         connect_timeout_s=settings.connect_timeout_s,
         read_timeout_s=settings.call_timeout_s,
         max_bytes=settings.max_response_bytes,
     )
+    limits = limits_client(settings.redis_url or _LOCAL_REDIS)
     return assemble(
         settings,
-        store=make_store(settings),
+        limiter=RedisLimiter(limits, prefix=settings.broker_prefix),
+        breaker=RedisBreaker(limits, prefix=settings.broker_prefix),
+        store=make_store(settings, patience_s=patience_s),
         queue=queue or make_queue(settings),
         providers=HttpProviders(settings, http),
     )
@@ -114,16 +125,23 @@ def assemble(
     store: Store,
     queue: Queue,
     providers: Providers,
+    limiter: Limiter | None = None,
+    breaker: Breaker | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     jitter: Callable[[], float] = random.random,
 ) -> Services:
-    """Put ports together to what steps receive; tests hand in the shipped fakes."""
+    """Put ports together to what steps receive; tests hand in the shipped fakes.
+
+    Without a limiter nothing is limited, without a breaker this process has one of its own.
+    """
     heart = Heart(store, lease_s=settings.lease_s, beat_s=settings.heartbeat_s)
     return Services(
         store=store,
         queue=queue,
         providers=providers,
+        limiter=limiter or NoLimiter(),
+        breaker=breaker or MemoryBreaker(lambda: clock().timestamp()),
         settings=settings,
         clock=clock,
         nonce=nonce,

@@ -5,7 +5,8 @@ OrchestratexError
 │   └── NotFoundError
 ├── UnavailableError            a service that we need does not answer
 │   ├── StoreUnavailableError
-│   └── BrokerUnavailableError
+│   ├── BrokerUnavailableError
+│   └── LimiterUnavailableError
 ├── LocalStackError             the embedded servers cannot run
 ├── LeaseLostError              another worker holds the work now
 ├── BudgetError                 the next call could break the cost limit
@@ -56,6 +57,10 @@ class StoreUnavailableError(UnavailableError):
 
 class BrokerUnavailableError(UnavailableError):
     """Raised when Redis does not answer."""
+
+
+class LimiterUnavailableError(UnavailableError):
+    """Raised when the shared limits cannot be asked: a call that costs money must not be sent."""
 
 
 class LocalStackError(OrchestratexError):
@@ -137,6 +142,10 @@ class ProviderNotFoundError(ProviderError):
 
 class ProviderRejectedError(ProviderError):
     """Raised on any other 4xx: the provider finds the request itself wrong."""
+
+
+class BreakerOpenError(ProviderError):
+    """Raised when a model's calls kept failing and it is left alone for a while; nothing was sent."""
 
 
 class ContextTooLongError(ProviderError):

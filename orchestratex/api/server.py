@@ -13,6 +13,7 @@ from orchestratex.errors import InputError
 from orchestratex.settings import Settings
 
 _GRACE_S: Final = 10  # requests take milliseconds
+_PATIENCE_S: Final = 5.0  # a caller waits no longer for a database that is away
 
 
 def run(settings: Settings) -> None:
@@ -23,7 +24,7 @@ def run(settings: Settings) -> None:
             raise InputError(
                 f"ORCHESTRATEX_{name.upper()}", "is not set; set it, or run `orchestratex up`, which starts the API too"
             )
-    services = make_services(settings)
+    services = make_services(settings, patience_s=_PATIENCE_S)
     try:
         uvicorn.run(
             create_app(services),

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Response
 
 from orchestratex.api.views import Accepted, NewThread, ThreadChange, ThreadView, parse_id, view_thread
 from orchestratex.domain.base import ThreadStatus
-from orchestratex.domain.session import Session
 from orchestratex.errors import InputError
 from orchestratex.steps.services import Services
 from orchestratex.steps.submit import (
@@ -16,6 +15,7 @@ from orchestratex.steps.submit import (
     check_thread,
     open_session,
     parse_request,
+    plan_session,
     submit,
 )
 
@@ -67,6 +67,5 @@ def _open_session(body: NewThread, request: ThreadRequest, services: Services) -
     """Open a session for the user, once the thread is known to be good: bad input writes nothing."""
     fields = {name: value for name in ("user_id", "cost_limit") if (value := getattr(body, name)) is not None}
     wanted: SessionRequest = parse_request(SessionRequest, fields)
-    now = services.clock()
-    check_thread(request, Session(user_id=wanted.user_id, session_start=now, created_at=now, updated_at=now), services)
+    check_thread(request, plan_session(wanted, services), services)
     return open_session(wanted, services).id

@@ -12,7 +12,7 @@ from orchestratex.domain.base import Score, SessionStatus, StopReason, ThreadSta
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import InputError
-from orchestratex.steps.submit import ThreadRequest
+from orchestratex.steps.submit import MAX_COST_LIMIT, ThreadRequest
 
 
 class NewThread(ThreadRequest):
@@ -20,7 +20,13 @@ class NewThread(ThreadRequest):
 
     session_id: str | None = Field(default=None, description="the session to add to")
     user_id: str | None = Field(default=None, min_length=1, max_length=200, description="whose session is opened")
-    cost_limit: float | None = Field(default=None, ge=0, description="US dollars, of the session that is opened")
+    cost_limit: float | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_COST_LIMIT,
+        allow_inf_nan=False,
+        description="US dollars, of the session that is opened",
+    )
 
 
 class ThreadChange(BaseModel):

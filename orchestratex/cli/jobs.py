@@ -17,6 +17,7 @@ from orchestratex.steps.submit import (
     check_thread,
     end_session,
     open_session,
+    plan_session,
     submit,
 )
 
@@ -57,8 +58,7 @@ class Job:
         """The named session, or one like that which will be opened: nothing may be written before all is checked."""
         if isinstance(self._session, ObjectId):
             return services.store.get_session(self._session)
-        now = services.clock()
-        return Session(user_id=self._session.user_id, session_start=now, created_at=now, updated_at=now)
+        return plan_session(self._session, services)
 
     def _check(self, at: int, request: ThreadRequest, session: Session, services: Services) -> None:
         try:

@@ -23,6 +23,7 @@ WORKING = ("worker", "control", "beat")
 NO_MODELS = "http://127.0.0.1:9/v1"  # commands that read call no model: no sandbox need be started for them
 READER_S = 30.0  # a command that only reads holds the servers no longer than this
 LOOK_S = 0.3
+PATIENCE_S = 5.0  # a person waits no longer for a database that is away
 
 Prepare = Callable[[Services], None]
 
@@ -172,7 +173,7 @@ def apply_environment(settings: Settings, environment: Mapping[str, str]) -> Set
 @contextmanager
 def open_services(settings: Settings) -> Iterator[Services]:
     """Services whose connections end with the block."""
-    services = make_services(settings)
+    services = make_services(settings, patience_s=PATIENCE_S)
     try:
         yield services
     finally:

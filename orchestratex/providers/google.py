@@ -120,14 +120,14 @@ def _block_reason(body: Mapping[str, Any]) -> str | None:
 
 def _parse_usage(usage: Any, *, has_text: bool) -> Usage | None:
     """Usage with the thoughts in the output: Google counts them beside the candidates, and leaves zeros out."""
-    if not isinstance(usage, dict) or not is_count(usage.get("promptTokenCount")):
+    if not isinstance(usage, dict):
         return None
-    generated = usage.get("candidatesTokenCount", None if has_text else 0)
-    if not is_count(generated):
+    given, generated = usage.get("promptTokenCount"), usage.get("candidatesTokenCount", None if has_text else 0)
+    if not is_count(given) or not is_count(generated):
         return None
     thoughts = count_or_zero(usage.get("thoughtsTokenCount"))
     return make_usage(
-        input_tokens=usage["promptTokenCount"] + count_or_zero(usage.get("toolUsePromptTokenCount")),
+        input_tokens=given + count_or_zero(usage.get("toolUsePromptTokenCount")),
         output_tokens=generated + thoughts,
         cached_tokens=count_or_zero(usage.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,

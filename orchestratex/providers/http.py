@@ -43,6 +43,7 @@ _SHORTEST_KEY = 8  # shorter "keys" are placeholders and may be words
 _NO_HANDSHAKE = {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"}  # OpenSSL's reasons: nothing was sent
 _EXCERPT = 300  # characters of a provider's error text that we repeat
 _SECRET_HEADERS = ("Authorization", "x-api-key", "x-goog-api-key")
+_SENDABLE = re.compile(r"[ -~\x80-\xff]*")  # no control characters, and nothing beyond Latin-1
 _REQUEST_IDS = ("x-request-id", "request-id")
 
 # What providers write instead of a status of its own: as a code, a type, a status or a reason, or only in the text.
@@ -102,7 +103,7 @@ class _GuardedTlsPool(HTTPSConnectionPool):
 
 class _GuardedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _GuardedPool, "https": _GuardedTlsPool}
 
 
@@ -156,7 +157,7 @@ class HttpClient:
 
     def _prepare(self, model: str, method: str, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
         """Preparing costs as much as sending: done once an address, copied for each call."""
-        if not all(map(_is_sendable, headers.values())):  # http.client would raise an error that repeats the key
+        if not all(map(_SENDABLE.fullmatch, headers.values())):  # http.client would raise an error that repeats the key
             raise ProviderAuthenticationError(model, "the key holds a character that no header may hold")
         template = self._templates.get((method, url))
         if template is None:
@@ -178,6 +179,8 @@ class HttpClient:
                 content = self._read(model, reply, deadline)
         except requests.exceptions.InvalidSchema as error:
             raise ProviderNotFoundError(model, f"{prepared.url!r} is no HTTP address") from error
+        except requests.exceptions.ProxyError as error:  # raised only before the proxy has taken the request
+            raise ProviderConnectionError(model, "the proxy refused or cannot be reached") from error
         except requests.ConnectTimeout as error:
             raise ProviderConnectionError(model, f"no connection within {self._connect_timeout_s:g} s") from error
         except requests.Timeout as error:
@@ -232,11 +235,6 @@ def _connection_error(model: str, error: requests.ConnectionError) -> ProviderEr
             return ProviderConnectionError(model, f"no secure connection ({cause.reason})")
         cause = reason if isinstance(reason, BaseException) and reason is not cause else None
     return ProviderDisconnectedError(model, "the connection broke after the request was sent")
-
-
-def _is_sendable(value: str) -> bool:
-    """Whether a header may hold the text: no control characters, and nothing beyond Latin-1."""
-    return all(" " <= character <= "\xff" and character != "\x7f" for character in value)
 
 
 def _request_id(reply: requests.Response) -> str | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Any, TypeGuard
 
 from orchestratex.domain.base import FinishReason
 from orchestratex.domain.response import Completion, Usage
@@ -15,14 +14,14 @@ _MOST_USD = 10**6
 _EXCERPT = 200  # characters of a refusal that an error repeats
 
 
-def is_count(value: Any) -> bool:
+def is_count(value: Any) -> TypeGuard[int]:
     """Whether a value is a believable number of tokens."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
 
 
 def count_or_zero(value: Any) -> int:
     """A number of tokens, 0 where none is stated."""
-    return int(value) if is_count(value) else 0
+    return value if is_count(value) else 0
 
 
 def text_or_none(value: Any) -> str | None:
@@ -33,7 +32,7 @@ def text_or_none(value: Any) -> str | None:
 def dollars_or_none(value: Any) -> float | None:
     """US dollars, None where the value is no believable amount."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) and 0 <= value <= _MOST_USD else None
+    return float(value) if is_number and 0 <= value <= _MOST_USD else None
 
 
 def make_usage(*, input_tokens: int, output_tokens: int, cached_tokens: int = 0, reasoning_tokens: int = 0) -> Usage:
@@ -48,7 +47,7 @@ def make_usage(*, input_tokens: int, output_tokens: int, cached_tokens: int = 0,
 
 
 def unless_refused(model: str, completion: Completion, *, why: str = "") -> Completion:
-    """The completion, unless the model declined without a text: then ContentRefusedError, which keeps what was billed."""
+    """The completion. Raises ContentRefusedError, which keeps what was billed, where there is a refusal and no text."""
     if completion.finish_reason is not FinishReason.REFUSAL or completion.text:
         return completion
     problem = f"refused: {whole_text(why)[:_EXCERPT]}" if why else "refused without a word"

@@ -60,7 +60,7 @@ def price(
 ) -> int:
     """Tokens times the profile's prices, in nano-dollars, rounded up once.
 
-    Cached tokens are part of the input and reasoning tokens part of the output: never more than these, whatever is said.
+    Cached tokens are part of the input and reasoning tokens part of the output, never more than these.
     """
     cached, reasoning = min(cached_tokens, input_tokens), min(reasoning_tokens, output_tokens)
     dollars = (input_tokens - cached) * _exact(profile.cost_per_input_token)

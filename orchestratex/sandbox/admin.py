@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Response
+from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from orchestratex.sandbox.calls import CallError, find_model
 from orchestratex.sandbox.config import Pace, SandboxConfig
+from orchestratex.sandbox.dialects import GENERATE, MESSAGES, Dialect
 from orchestratex.sandbox.faults import Fault
 from orchestratex.sandbox.state import State
 
@@ -15,6 +19,7 @@ from orchestratex.sandbox.state import State
 def create_admin(state: State) -> FastAPI:
     """Return the routes beside the chat completions."""
     app = FastAPI(title="OrchestrateX sandbox", openapi_url=None)
+    versions = sorted({model.version for model in state.catalogue.values()})
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -24,8 +29,28 @@ def create_admin(state: State) -> FastAPI:
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
         """List the models under their versions."""
-        versions = sorted({model.version for model in state.catalogue.values()})
         return {"object": "list", "data": [_describe_model(version) for version in versions]}
+
+    @app.get("/anthropic/v1/models")
+    async def anthropic_models() -> dict[str, Any]:
+        """List the models as Anthropic does."""
+        rows = [_describe_anthropic(version) for version in versions]
+        return {"data": rows, "has_more": False, "first_id": versions[0], "last_id": versions[-1]}
+
+    @app.get("/anthropic/v1/models/{version}")
+    async def anthropic_model(version: str) -> Response:
+        """Describe a model as Anthropic does."""
+        return _one_model(state, version, MESSAGES, _describe_anthropic)
+
+    @app.get("/google/v1beta/models")
+    async def google_models() -> dict[str, Any]:
+        """List the models as Google does."""
+        return {"models": [_describe_google(version) for version in versions]}
+
+    @app.get("/google/v1beta/models/{version}")
+    async def google_model(version: str) -> Response:
+        """Describe a model as Google does."""
+        return _one_model(state, version, GENERATE, _describe_google)
 
     @app.get("/sandbox/faults")
     async def get_faults() -> list[dict[str, Any]]:
@@ -80,3 +105,19 @@ def _reconfigure(state: State, changes: dict[str, Any]) -> None:
 
 def _describe_model(version: str) -> dict[str, Any]:
     return {"id": version, "object": "model", "created": 0, "owned_by": "sandbox"}
+
+
+def _describe_anthropic(version: str) -> dict[str, Any]:
+    return {"type": "model", "id": version, "display_name": version, "created_at": "1970-01-01T00:00:00Z"}
+
+
+def _describe_google(version: str) -> dict[str, Any]:
+    return {"name": f"models/{version}", "version": version, "supportedGenerationMethods": ["generateContent"]}
+
+
+def _one_model(state: State, name: str, dialect: Dialect, describe: Callable[[str], dict[str, Any]]) -> Response:
+    try:
+        return JSONResponse(describe(find_model(name, state.catalogue).version))
+    except CallError as error:
+        body = dialect.dump_error(error.status, error.code, error.message)
+        return Response(body, error.status, media_type="application/json")

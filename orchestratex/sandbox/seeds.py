@@ -20,5 +20,10 @@ def draw_unit(*parts: object) -> float:
     return int.from_bytes(_digest(parts)[:_FRACTION_BYTES], "big") / (1 << 8 * _FRACTION_BYTES)
 
 
+def draw_ordinal(key: str) -> int:
+    """Return the ordinal of a call whose dialect has no seed: its key's own, 0 without a key."""
+    return int.from_bytes(_digest(("ordinal", key))[:4], "big") if key else 0
+
+
 def _digest(parts: tuple[object, ...]) -> bytes:
     return hashlib.sha256(_SEPARATOR.join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()

@@ -35,6 +35,10 @@ class Running:
         """The base URL as OpenAI's clients want it."""
         return f"{self.address}/v1"
 
+    def endpoint(self, dialect: str) -> str:
+        """The address as a profile of this dialect (openai, anthropic, google) wants it."""
+        return self.address + {"openai": "/v1"}.get(dialect, f"/{dialect}")
+
 
 class _Server(uvicorn.Server):
     """A server that says when it is ready."""

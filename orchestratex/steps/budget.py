@@ -32,6 +32,7 @@ class Hold:
 
 def reserve(session_id: ObjectId, user_id: str, amounts: Mapping[str, int], services: Services) -> Hold:
     """Hold amounts (nano-dollars by `<response>_<attempt>`) in all accounts, or in none."""
+    amounts = {key: amount for key, amount in amounts.items() if amount}  # what is free needs no money held
     held: list[AccountId] = []
     for account, limit in _accounts(session_id, user_id, services):
         if not services.store.reserve(account, amounts, limit=limit):

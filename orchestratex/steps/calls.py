@@ -27,6 +27,7 @@ from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import AttemptCost, Completion, Response, Usage
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import (
+    BreakerOpenError,
     ContextTooLongError,
     ProviderError,
     ProviderNotFoundError,
@@ -35,7 +36,7 @@ from orchestratex.errors import (
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules.pricing import affordable_output, completion_cost, prompt_tokens, worst_case
 from orchestratex.rules.prompts import Messages
-from orchestratex.steps import budget
+from orchestratex.steps import budget, gates
 from orchestratex.steps.services import Services
 
 BuildPrompt = Callable[[Thread, Response], Messages]
@@ -116,6 +117,7 @@ def _wants(thread: Thread, response: Response) -> bool:
 
 def _leave(thread: Thread, response: Response, services: Services) -> Called:
     services.store.complete_response(response, {"status": ResponseStatus.SUPERSEDED})
+    gates.forget_booking(response, services)
     budget.settle(response, 0, services)
     return Called(CallState.LEFT, thread, why="the thread went on without it")
 
@@ -132,29 +134,62 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
     hold = _hold(thread, response, profile, given, max_tokens, services)
     if isinstance(hold, str):
         return _unaffordable(thread, response, hold, services)
-    amount = hold.amount
-    response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": amount})
-    sent = services.store.update_response(
+    response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": hold.amount})
+    estimated = given + hold.max_tokens
+    passage = gates.pass_gates(response, profile, estimated, services)
+    if passage.is_broken and _has_alternative(thread, response, services):
+        return _fail(thread, response, BreakerOpenError(response.model_name, passage.why), services)
+    if passage.wait_s > 0:
+        return _give_back(thread, response, passage, services)
+    sent = _mark_sent(response, messages, hold.amount, services)
+    if sent is None:
+        gates.give_up(response, passage, services)
+        budget.settle(response, 0, services)
+        return Called(CallState.LEFT, thread, why="the lease was lost before sending")
+    request = _request(profile, sent, messages, hold.max_tokens)
+    try:
+        completion = services.providers.of(profile).complete(request)
+    except ProviderError as error:
+        gates.report_failure(sent, passage, error, estimated, services)
+        worst_usage = Usage(input_tokens=given, output_tokens=hold.max_tokens, total_tokens=estimated)
+        charged = AttemptCost(nanos=hold.amount, source=CostSource.ESTIMATED, usage=worst_usage)
+        return _fail(thread, sent, error, services, charged if error.may_be_charged else None)
+    actual = completion.usage.total_tokens if completion.usage else estimated
+    gates.report_success(sent, passage, estimated, actual, services)
+    return _save(thread, sent, completion, profile, messages, services)
+
+
+def _mark_sent(response: Response, messages: Messages, amount: int, services: Services) -> Response | None:
+    """Note that the request leaves now: from here on money may be owed."""
+    return services.store.update_response(
         response,
         {
             "sent_at": services.clock(),
             "prompt_sent": messages.text,
             "reserved_nanos": amount,
-            "days": list(hold.days),
+            "days": response.days,
             "worst_case": max(to_usd(amount), response.worst_case or 0.0),
         },
     )
-    if sent is None:
-        budget.settle(response, 0, services)
+
+
+def _give_back(thread: Thread, response: Response, passage: gates.Passage, services: Services) -> Called:
+    """Let the call wait without a worker. Waiting is no attempt: the reservation stands for the next claim."""
+    waiting = {"attempt": response.attempt - 1, "reserved_nanos": response.reserved_nanos, "days": response.days}
+    released = services.store.update_response(response, waiting, is_release=True, delay_s=passage.wait_s)
+    if released is None:
         return Called(CallState.LEFT, thread, why="the lease was lost before sending")
-    request = _request(profile, sent, messages, hold.max_tokens)
-    worst_usage = Usage(input_tokens=given, output_tokens=hold.max_tokens, total_tokens=given + hold.max_tokens)
-    try:
-        completion = services.providers.of(profile).complete(request)
-    except ProviderError as error:
-        charged = AttemptCost(nanos=amount, source=CostSource.ESTIMATED, usage=worst_usage)
-        return _fail(thread, sent, error, services, charged if error.may_be_charged else None)
-    return _save(thread, sent, completion, profile, messages, services)
+    return Called(CallState.WAITING, thread, released, delay_s=passage.wait_s, why=passage.why)
+
+
+def _has_alternative(thread: Thread, response: Response, services: Services) -> bool:
+    """Whether the thread can do without this call: another model answers, or others of the panel evaluate."""
+    if response.role is Role.EVALUATOR:
+        panel = services.store.panel_of(thread.id, iteration=response.iteration_number)
+        open_or_done = {ResponseStatus.PENDING, ResponseStatus.COMPLETED}
+        return any(each.id != response.id and each.status in open_or_done for each in panel)
+    out = {response.model_name, *thread.failed_models, *thread.options.excluded_models}
+    return any(p.is_available and p.model_name not in out for p in services.usable_profiles())
 
 
 @dataclass(frozen=True)
@@ -269,17 +304,16 @@ def _fail(
 ) -> Called:
     """Settle a failed attempt, then wait for another or give the call up."""
     errors = response.errors + 1
-    again = error.is_retryable and errors < services.settings.call_attempts
+    delay_s = _delay(error, errors, services)
+    again = error.is_retryable and errors < services.settings.call_attempts and _has_time(thread, delay_s, services)
     changes: dict[str, object] = {"errors": errors, "error_message": str(error)[:2000], "reserved_nanos": 0}
     if charged is not None:
         changes |= _charge(response, charged)
     if again:
-        delay_s = _delay(error, errors, services)
         closed = services.store.update_response(
             response, {**changes, "sent_at": None}, is_release=True, delay_s=delay_s
         )
     else:
-        delay_s = 0.0
         failed = {"status": ResponseStatus.FAILED, "processing_duration": _since(response, services)}
         closed = services.store.complete_response(response, {**changes, **failed})
     nanos = charged.nanos if charged else 0
@@ -324,6 +358,12 @@ def _charge(response: Response, cost: AttemptCost) -> dict[str, object]:
 
 def _add_usage(usages: list[Usage]) -> Usage:
     return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in Usage.model_fields})
+
+
+def _has_time(thread: Thread, delay_s: float, services: Services) -> bool:
+    """Whether the thread's deadline leaves room for another try after the wait."""
+    age_s = (services.clock() - thread.created_at).total_seconds()
+    return age_s + delay_s < services.settings.thread_deadline_s
 
 
 def _delay(error: ProviderError, errors: int, services: Services) -> float:

@@ -11,6 +11,8 @@ from bson import ObjectId
 
 from orchestratex.domain.base import to_usd
 from orchestratex.domain.profile import Profile
+from orchestratex.limits.base import Limiter
+from orchestratex.limits.breaker import Breaker
 from orchestratex.providers.base import Providers
 from orchestratex.queue import Queue
 from orchestratex.settings import Settings
@@ -30,6 +32,10 @@ class ProfileCache:
         self._read_at = float("-inf")
         self._profiles: list[Profile] = []
 
+    def forget(self) -> None:
+        """Read anew at the next question."""
+        self._read_at = float("-inf")
+
     def all(self) -> list[Profile]:
         """All profiles, by name."""
         if time.monotonic() - self._read_at > self._max_age_s:
@@ -45,6 +51,8 @@ class Services:
     store: Store
     queue: Queue
     providers: Providers
+    limiter: Limiter
+    breaker: Breaker
     settings: Settings
     clock: Callable[[], datetime]
     nonce: Callable[[], str]  # unguessable text for fences

@@ -28,6 +28,7 @@ from orchestratex.steps.reconcile import idle_status
 from orchestratex.steps.services import Services
 
 _log = logging.getLogger(__name__)
+MAX_COST_LIMIT = 1_000_000  # US dollars; sums of nano-dollars stay far inside 64 bits
 
 
 class _Strict(BaseModel):
@@ -49,7 +50,9 @@ class SessionRequest(Options):
     """A new session."""
 
     user_id: str = Field(default="local", min_length=1, max_length=200)
-    cost_limit: float | None = Field(default=None, ge=0, description="US dollars for the whole session")
+    cost_limit: float | None = Field(
+        default=None, ge=0, le=MAX_COST_LIMIT, allow_inf_nan=False, description="US dollars for the whole session"
+    )
 
 
 class ThreadRequest(Options):
@@ -71,6 +74,18 @@ def parse_request(kind: type[_Strict], data: object) -> Any:
 
 def open_session(request: SessionRequest, services: Services) -> Session:
     """Start a session. Raises InputError; then nothing was written."""
+    session = plan_session(request, services)
+    services.store.insert_session(session)
+    message = f"session of {session.user_id} opened"
+    services.journal.write(Component.API, "session_opened", message, session_id=session.id)
+    return session
+
+
+def plan_session(request: SessionRequest, services: Services) -> Session:
+    """The session that a request asks for, not yet written: threads can be checked against it first.
+
+    Raises InputError naming the field and its limit.
+    """
     _check_models(request, services)
     now = services.clock()
     limit = request.cost_limit
@@ -91,10 +106,6 @@ def open_session(request: SessionRequest, services: Services) -> Session:
         updated_at=now,
     )
     _check_session(session, services)
-    services.store.insert_session(session)
-    services.journal.write(
-        Component.API, "session_opened", f"session of {session.user_id} opened", session_id=session.id
-    )
     return session
 
 
@@ -124,6 +135,8 @@ def check_thread(request: ThreadRequest, session: Session, services: Services) -
     """The thread that a request asks for. Raises InputError naming the field and its limit."""
     if not request.prompt.strip():
         raise InputError("prompt", "is empty; write what you want to know")
+    for field in ("prompt", "context"):
+        _check_text(field, getattr(request, field) or "")
     _check_models(request, services)
     options = _resolve(request, session)
     _check_pool(options, services)
@@ -170,6 +183,14 @@ def _check_models(options: Options, services: Services) -> None:
         unknown = sorted(set(getattr(options, field) or ()) - known)
         if unknown:
             raise InputError(field, f"unknown: {', '.join(unknown)}; known are {', '.join(sorted(known)) or 'none'}")
+
+
+def _check_text(field: str, text: str) -> None:
+    """A half of a surrogate pair can come in through JSON, and no database or provider takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(field, f"is not valid Unicode at character {error.start}") from error
 
 
 def _check_pool(options: ThreadOptions, services: Services) -> None:

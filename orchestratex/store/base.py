@@ -112,6 +112,12 @@ class Store(Protocol):
     def answers_of(self, thread_id: ObjectId, *, iteration: int) -> list[Response]:
         """The calls of one iteration that are no evaluations, oldest first, without prompts and raw completions."""
 
+    def panel_of(self, thread_id: ObjectId, *, iteration: int) -> list[Response]:
+        """The evaluations' calls of one iteration, without prompts and raw completions."""
+
+    def has_completed_since(self, model_name: str, moment: datetime) -> bool:
+        """Whether a call of the model, made since then, was completed."""
+
     def has_pending(self, thread_id: ObjectId) -> bool:
         """Whether any response of the thread is pending."""
 

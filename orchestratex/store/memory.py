@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from orchestratex.domain.base import (
     CALL_STEPS,
+    CostSource,
     Document,
     Leased,
     Purpose,
@@ -26,7 +27,7 @@ from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.metrics import Metrics
 from orchestratex.domain.profile import Profile
-from orchestratex.domain.response import AttemptCost, Response
+from orchestratex.domain.response import AttemptCost, Response, Usage
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
@@ -91,6 +92,15 @@ class MemoryStore:
 
     def answers_of(self, thread_id: ObjectId, *, iteration: int) -> list[Response]:
         return [r for r in self.responses_of(thread_id, iteration=iteration) if r.role is not Role.EVALUATOR]
+
+    def panel_of(self, thread_id: ObjectId, *, iteration: int) -> list[Response]:
+        return [r for r in self.responses_of(thread_id, iteration=iteration) if r.role is Role.EVALUATOR]
+
+    def has_completed_since(self, model_name: str, moment: datetime) -> bool:
+        return any(
+            r.model_name == model_name and r.status is ResponseStatus.COMPLETED and r.timestamp >= moment
+            for r in self._all(Response)
+        )
 
     def has_pending(self, thread_id: ObjectId) -> bool:
         return bool(self.pending_of(thread_id))
@@ -296,9 +306,17 @@ class MemoryStore:
             old = known.attempt_costs.get(str(attempt)) if known is not None else None
             if known is None or old is None or old.source != "estimated":
                 return False
-            nanos = known.cost_nanos - old.nanos + cost.nanos
             costs = {**known.attempt_costs, str(attempt): cost}
-            self._put(known, {"attempt_costs": costs, "cost_nanos": nanos, "cost": to_usd(nanos)})
+            nanos = known.cost_nanos - old.nanos + cost.nanos
+            is_estimated = any(each.source is CostSource.ESTIMATED for each in costs.values())
+            changes = {
+                "attempt_costs": costs,
+                "cost_nanos": nanos,
+                "cost": to_usd(nanos),
+                "cost_source": CostSource.ESTIMATED if is_estimated else cost.source,
+                "tokens_used": _exchange(known.tokens_used or Usage(), old.usage, cost.usage),
+            }
+            self._put(known, changes)
             return True
 
     def supersede_responses(self, thread_id: ObjectId) -> int:
@@ -355,8 +373,8 @@ class MemoryStore:
 
     def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
         with self._lock:
-            account = self.get_account(account_id)
-            if key not in account.reservations:
+            account = self._known_account(account_id)
+            if account is None or key not in account.reservations:
                 return False
             changes = {
                 "reservations": _without(account.reservations, key),
@@ -369,8 +387,8 @@ class MemoryStore:
 
     def amend_estimate(self, account_id: AccountId, key: str, cost: int) -> bool:
         with self._lock:
-            account = self.get_account(account_id)
-            if key not in account.estimates:
+            account = self._known_account(account_id)
+            if account is None or key not in account.estimates:
                 return False
             total = account.total_cost_nanos - account.estimates[key] + cost
             self._put_account(account, {"total_cost_nanos": total, "estimates": _without(account.estimates, key)})
@@ -386,6 +404,10 @@ class MemoryStore:
         with self._lock:
             accounts = [*(self.get_account(session.id) for session in self._all(Session)), *self._days.values()]
             return [account for account in accounts if account.reservations][:limit]
+
+    def _known_account(self, account_id: AccountId) -> Account | None:
+        is_known = isinstance(account_id, str) or account_id in self._tables[Session]
+        return self.get_account(account_id) if is_known else None
 
     def _put_account(self, account: Account, changes: Changes) -> None:
         now = self._now()
@@ -554,6 +576,12 @@ def _measure(calls: list[Response]) -> ModelStats:
         requests=len(calls),
         tokens=sum(call.tokens_used.total_tokens for call in calls if call.tokens_used),
     )
+
+
+def _exchange(total: Usage, old: Usage, new: Usage) -> Usage:
+    """A sum in which one part is replaced."""
+    fields = {name: getattr(total, name) - getattr(old, name) + getattr(new, name) for name in Usage.model_fields}
+    return Usage(**fields)
 
 
 def _without(amounts: Mapping[str, int], key: str) -> dict[str, int]:

@@ -14,12 +14,14 @@ from bson.codec_options import CodecOptions
 from pydantic import BaseModel
 from pymongo import ASCENDING, DESCENDING, MongoClient, ReturnDocument, UpdateOne
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, ExecutionTimeout
+from pymongo.errors import BulkWriteError, ConfigurationError, ConnectionFailure, DuplicateKeyError, ExecutionTimeout
+from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
 from orchestratex.domain.base import (
     CALL_STEPS,
     NANOS_PER_USD,
+    CostSource,
     Document,
     Leased,
     Purpose,
@@ -33,7 +35,7 @@ from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.metrics import Metrics
 from orchestratex.domain.profile import Profile
-from orchestratex.domain.response import AttemptCost, Response
+from orchestratex.domain.response import AttemptCost, Response, Usage
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
@@ -54,25 +56,32 @@ _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
 _MAX_DOUBLINGS = 6  # a message that was sent again so often waits 64 times the first wait
 
 
-def connect(uri: str, *, pool_size: int = 100, client_name: str = "orchestratex") -> MongoClient[_Mongo]:
+_DEFAULTS: _Mongo = {
+    "tz_aware": True,
+    "w": "majority",
+    "journal": True,
+    "retryWrites": True,
+    "serverSelectionTimeoutMS": 20_000,  # an election takes about 12 s
+    "connectTimeoutMS": 5_000,
+    "socketTimeoutMS": 30_000,
+}
+
+
+def connect(
+    uri: str, *, pool_size: int = 100, patience_s: float | None = None, client_name: str = "orchestratex"
+) -> MongoClient[_Mongo]:
     """A client whose writes are majority-acknowledged and retried. Make it after a fork, never before.
 
-    Raises StoreUnavailableError when the URI cannot be read.
+    `patience_s` is how long an operation waits for a primary (default 20 s: workers sit out an election). What the URI
+    itself says wins. Raises StoreUnavailableError when the URI cannot be read.
     """
+    options = {**_DEFAULTS, "appname": client_name, "maxPoolSize": pool_size}
+    if patience_s is not None:
+        options["serverSelectionTimeoutMS"] = round(patience_s * 1000)
     try:
-        return MongoClient(
-            uri,
-            appname=client_name,
-            tz_aware=True,
-            w="majority",
-            journal=True,
-            retryWrites=True,
-            maxPoolSize=pool_size,
-            serverSelectionTimeoutMS=20_000,
-            connectTimeoutMS=5_000,
-            socketTimeoutMS=30_000,
-        )
-    except ValueError as error:  # pymongo's ConfigurationError and InvalidURI
+        said = {name.lower() for name in parse_uri(uri)["options"]}
+        return MongoClient(uri, **{name: value for name, value in options.items() if name.lower() not in said})
+    except (ValueError, ConfigurationError) as error:
         raise StoreUnavailableError(f"ORCHESTRATEX_MONGODB_URI cannot be read: {error}") from error
 
 
@@ -101,13 +110,18 @@ def _in(seconds: float) -> _Mongo:
     return {"$add": ["$$NOW", round(seconds * 1000)]}
 
 
+def _first_line(error: Exception) -> str:
+    """What happened, without pymongo's dump of its whole view of the servers."""
+    return str(error).split(", Timeout:")[0].split(" (configured timeouts")[0]
+
+
 def _translate(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def verb(self: MongoStore, *args: Any, **kwargs: Any) -> Any:
         try:
             return function(self, *args, **kwargs)
         except (ConnectionFailure, ExecutionTimeout) as error:  # elections, restarts, lost networks
-            raise StoreUnavailableError(f"MongoDB at {self.address} does not answer: {error}") from error
+            raise StoreUnavailableError(f"MongoDB at {self.address} does not answer: {_first_line(error)}") from error
 
     return verb
 
@@ -169,6 +183,14 @@ class MongoStore:
         query = {**_of(thread_id, iteration), "role": {"$ne": Role.EVALUATOR}}
         rows = self._responses.find(query, _BRIEF, sort=[("timestamp", ASCENDING), ("_id", ASCENDING)])
         return [Response.model_validate(row) for row in rows]
+
+    def panel_of(self, thread_id: ObjectId, *, iteration: int) -> list[Response]:
+        query = {**_of(thread_id, iteration), "role": Role.EVALUATOR}
+        return [Response.model_validate(row) for row in self._responses.find(query, _BRIEF)]
+
+    def has_completed_since(self, model_name: str, moment: datetime) -> bool:
+        recent = {"model_name": model_name, "timestamp": {"$gte": moment}, "status": ResponseStatus.COMPLETED}
+        return self._responses.find_one(recent, {"_id": 1}) is not None
 
     def has_pending(self, thread_id: ObjectId) -> bool:
         pending = {"thread_id": thread_id, "status": ResponseStatus.PENDING}
@@ -364,12 +386,21 @@ class MongoStore:
 
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
         field = f"attempt_costs.{attempt}"
-        nanos = {"$add": [{"$subtract": ["$cost_nanos", f"${field}.nanos"]}, cost.nanos]}
+        nanos = _exchange("$cost_nanos", f"${field}.nanos", cost.nanos)
+        used = {
+            f"tokens_used.{name}": _exchange(
+                f"$tokens_used.{name}", f"${field}.usage.{name}", getattr(cost.usage, name)
+            )
+            for name in Usage.model_fields
+        }
+        attempts = {"$map": {"input": {"$objectToArray": "$attempt_costs"}, "in": "$$this.v.source"}}
+        is_estimated = {"$in": [CostSource.ESTIMATED, attempts]}
         result = self._responses.update_one(
-            {"_id": response_id, f"{field}.source": "estimated"},
+            {"_id": response_id, f"{field}.source": CostSource.ESTIMATED},
             [
-                {"$set": {"cost_nanos": nanos, "cost": {"$divide": [nanos, NANOS_PER_USD]}}},
+                {"$set": {"cost_nanos": nanos, "cost": {"$divide": [nanos, NANOS_PER_USD]}, **used}},
                 {"$set": _set({field: cost})},
+                {"$set": {"cost_source": {"$cond": [is_estimated, CostSource.ESTIMATED, cost.source]}}},
             ],
         )
         return result.modified_count == 1
@@ -646,6 +677,11 @@ def _stands(thread: Thread) -> _Mongo:
         "current_iteration": thread.current_iteration,
         "moves": thread.moves,
     }
+
+
+def _exchange(total: str, old: str, new: int) -> _Mongo:
+    """A sum in which one part is replaced."""
+    return {"$add": [{"$subtract": [{"$ifNull": [total, 0]}, old]}, new]}
 
 
 def _expired() -> _Mongo:

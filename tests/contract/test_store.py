@@ -519,7 +519,7 @@ def test_a_move_is_won_once(store: Store) -> None:
 
     (won,) = [moved for moved in moves if moved is not None]
     assert (won.due_step, won.moves, won.errors, won.crashes, won.dispatches) == (Step.EVALUATE, 1, 0, 0, 0)
-    assert won.updated_at > thread.updated_at
+    assert store.get_thread(thread.id).updated_at > thread.updated_at
     assert (store.is_current(won), store.is_current(thread)) == (True, False)
 
 

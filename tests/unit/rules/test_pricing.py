@@ -145,3 +145,54 @@ def test_an_estimated_usage_adds_up() -> None:
     usage = estimate_usage("prompt", "reply")
 
     assert usage.total_tokens == usage.input_tokens + usage.output_tokens
+
+
+@pytest.mark.parametrize(
+    ("prices", "usage", "nanos"),
+    [
+        ({}, (100, 10, 40, 5), 100 * 1000 + 10 * 2000),
+        ({"cost_per_cached_input_token": 1e-7}, (100, 10, 40, 5), 60 * 1000 + 40 * 100 + 10 * 2000),
+        ({"cost_per_cached_input_token": 0}, (100, 10, 100, 0), 10 * 2000),
+        ({"cost_per_reasoning_token": 5e-6}, (100, 10, 0, 5), 100 * 1000 + 5 * 2000 + 5 * 5000),
+        ({"cost_per_cached_input_token": 1e-7, "cost_per_reasoning_token": 0}, (10, 10, 99, 99), 10 * 100),
+        ({"cost_per_cached_input_token": 1e-10}, (1, 0, 1, 0), 1),
+    ],
+)
+def test_cached_and_reasoning_tokens_have_their_own_prices(
+    prices: dict[str, float], usage: tuple[int, int, int, int], nanos: int
+) -> None:
+    given_tokens, made, cached, reasoning = usage
+    used = Usage(input_tokens=given_tokens, output_tokens=made, cached_tokens=cached, reasoning_tokens=reasoning)
+
+    assert completion_cost(make_profile(**prices), Completion(text="", usage=used), prompt="")[0] == nanos
+
+
+@given(st.tuples(PRICES, PRICES, st.none() | PRICES, st.none() | PRICES), st.data())
+def test_no_kind_of_token_costs_more_than_the_worst_case(
+    prices: tuple[float, float, float | None, float | None], data: st.DataObject
+) -> None:
+    names = (
+        "cost_per_input_token",
+        "cost_per_output_token",
+        "cost_per_cached_input_token",
+        "cost_per_reasoning_token",
+    )
+    profile = make_profile(**dict(zip(names, prices, strict=True)))
+    input_tokens, max_tokens = data.draw(TOKENS), data.draw(TOKENS)
+    used = Usage(
+        input_tokens=data.draw(st.integers(0, input_tokens)),
+        output_tokens=data.draw(st.integers(0, max_tokens)),
+        cached_tokens=data.draw(TOKENS),
+        reasoning_tokens=data.draw(TOKENS),
+    )
+
+    cost, _, _ = completion_cost(profile, Completion(text="", usage=used), prompt="")
+
+    assert 0 <= cost <= worst_case(profile, input_tokens=input_tokens, max_tokens=max_tokens)
+
+
+def test_a_schema_counts_as_input() -> None:
+    schema = {"type": "object", "properties": {"why": {"type": "string"}}}
+
+    assert prompt_tokens("p", json_schema=schema) > prompt_tokens("p") + 1000
+    assert estimate_usage("p", "r", json_schema=schema).input_tokens == prompt_tokens("p", json_schema=schema)

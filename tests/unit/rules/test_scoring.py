@@ -23,7 +23,10 @@ from tests.make import make_criteria, make_criticism, make_criticism_response, m
 
 
 def panel(*scores: float, models: Sequence[str] = ("claude", "gpt4", "qwen", "llama")) -> list[Evaluation]:
-    return [make_evaluation(overall_score=score, evaluator_model=model) for score, model in zip(scores, models, strict=False)]
+    return [
+        make_evaluation(overall_score=score, evaluator_model=model)
+        for score, model in zip(scores, models, strict=False)
+    ]
 
 
 @pytest.mark.parametrize("domain", Domain)

@@ -1,0 +1,80 @@
+"""The limiter over Redis: one schedule for every worker on every machine. `limiter.lua` is its twin there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from orchestratex.errors import LimiterUnavailableError
+from orchestratex.limits.base import Pacing
+
+Client = redis.Redis  # one a process, safe among threads
+
+_TIMEOUT_S = 2.0  # a limiter that answers later than this is as good as away
+_HEALTH_CHECK_S = 15
+_KEYS = ("lane", "slots", "booked", "log", "charged")
+
+
+def connect(url: str, *, timeout_s: float = _TIMEOUT_S) -> Client:
+    """Make a client; it connects when it is first used, and again once by itself where a connection has died."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        socket_keepalive=True,
+        health_check_interval=_HEALTH_CHECK_S,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+class Script:
+    """A Lua script whose keys share one model's hash tag. Raises LimiterUnavailableError when Redis is away."""
+
+    def __init__(self, client: Client, path: Path, *, prefix: str, keys: tuple[str, ...], constants: object) -> None:
+        lines = [f"local {name.upper()} = {value!r}\n" for name, value in vars(constants).items()]
+        self._script = client.register_script("".join(lines) + path.read_text(encoding="utf-8"))
+        self._client = client
+        self._prefix = prefix
+        self._keys = keys
+
+    def run(self, model: str, *arguments: str | float) -> str:
+        """Run it for one model."""
+        keys = [f"{self._prefix}{{{model}}}:{key}" for key in self._keys]
+        try:
+            return str(self._script(keys=keys, args=list(arguments)))
+        except (redis.RedisError, OSError) as error:  # whatever the reason, nobody knows what is allowed
+            raise LimiterUnavailableError(f"the limits in Redis at {self._address} cannot be asked: {error}") from error
+
+    @property
+    def _address(self) -> str:
+        where = self._client.connection_pool.connection_kwargs
+        return str(where.get("path") or f"{where.get('host')}:{where.get('port')}")
+
+
+class RedisLimiter:
+    """The limits that all workers share, judged by Redis' clock."""
+
+    def __init__(self, client: Client, *, prefix: str, pacing: Pacing | None = None) -> None:
+        path = Path(__file__).with_name("limiter.lua")
+        constants = pacing or Pacing()
+        self._script = Script(client, path, prefix=f"{prefix}limit:", keys=_KEYS, constants=constants)
+
+    def book(self, model: str, *, call_id: str, requests_per_minute: int, tokens_per_minute: int, tokens: int) -> float:
+        """See Limiter."""
+        return float(self._script.run(model, "book", call_id, requests_per_minute, tokens_per_minute, tokens))
+
+    def correct(self, model: str, *, call_id: str, estimated: int, actual: int) -> None:
+        """See Limiter."""
+        self._script.run(model, "correct", call_id, estimated, actual)
+
+    def forget(self, model: str, *, call_id: str) -> None:
+        """See Limiter."""
+        self._script.run(model, "forget", call_id)
+
+    def pause(self, model: str, *, seconds: float) -> None:
+        """See Limiter."""
+        self._script.run(model, "pause", "", seconds)

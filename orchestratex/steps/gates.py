@@ -1,0 +1,126 @@
+"""The gates between reservation and request: the model's breaker, then its shared limits. Without Redis: closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestratex.domain.base import Component, LogLevel
+from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import Response
+from orchestratex.errors import (
+    LimiterUnavailableError,
+    MalformedCompletionError,
+    ProviderConnectionError,
+    ProviderDisconnectedError,
+    ProviderError,
+    ProviderOverloadedError,
+    ProviderRateLimitedError,
+    ProviderTimeoutError,
+)
+from orchestratex.limits.breaker import BreakerState
+from orchestratex.steps.services import Services
+
+_BREAKING = (  # the provider's own trouble; a 429 is the limiter's matter, a refusal shows that the model answers
+    ProviderOverloadedError,
+    ProviderTimeoutError,
+    ProviderConnectionError,
+    ProviderDisconnectedError,
+    MalformedCompletionError,
+)
+_AWAY_PAUSE_S = 2.0  # without Redis: how soon to ask again
+_RATE_LIMITED_PAUSE_S = 5.0  # after a 429 that does not say how long
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What the gates say to one call."""
+
+    wait_s: float = 0.0  # 0: go now
+    is_broken: bool = False  # the breaker stops it: another model may do
+    is_trial: bool = False  # the one call that decides whether the breaker closes
+    why: str = ""
+
+
+def pass_gates(response: Response, profile: Profile, tokens: int, services: Services) -> Passage:
+    """Ask the breaker, then book a slot for a call of about so many tokens."""
+    model = profile.model_name
+    try:
+        verdict = services.breaker.allow(model)
+        if not verdict.is_allowed:
+            return Passage(verdict.wait_s, is_broken=True, why=f"{model}'s breaker is {verdict.state.value}")
+        wait_s = services.limiter.book(
+            model,
+            call_id=str(response.id),
+            requests_per_minute=profile.rate_limits.requests_per_minute,
+            tokens_per_minute=profile.rate_limits.tokens_per_minute,
+            tokens=tokens,
+        )
+        if wait_s > 0 and verdict.is_trial:
+            services.breaker.give_back(model)
+    except LimiterUnavailableError as error:  # fail closed: nobody knows what is allowed
+        return Passage(_AWAY_PAUSE_S, why=str(error))
+    return Passage(wait_s, is_trial=verdict.is_trial, why=f"{model}'s rate limit" if wait_s else "")
+
+
+def report_success(response: Response, passage: Passage, estimated: int, actual: int, services: Services) -> None:
+    """Tell both gates how a call that was answered went."""
+    try:
+        services.limiter.correct(response.model_name, call_id=str(response.id), estimated=estimated, actual=actual)
+        record_outcome(response.model_name, services, ok=True, is_trial=passage.is_trial)
+    except LimiterUnavailableError:
+        return  # an uncorrected estimate only paces more slowly, a breaker hears of the next call
+
+
+def report_failure(
+    response: Response, passage: Passage, error: ProviderError, estimated: int, services: Services
+) -> None:
+    """Tell both gates how a call failed: a 429 slows everybody, the provider's trouble may open the breaker."""
+    model = response.model_name
+    try:
+        if isinstance(error, ProviderRateLimitedError):
+            services.limiter.pause(model, seconds=error.retry_after_s or _RATE_LIMITED_PAUSE_S)
+        if not error.may_be_charged:
+            services.limiter.correct(model, call_id=str(response.id), estimated=estimated, actual=0)
+        if isinstance(error, _BREAKING):
+            record_outcome(model, services, ok=False, is_trial=passage.is_trial)
+        elif not isinstance(error, ProviderRateLimitedError):
+            record_outcome(model, services, ok=True, is_trial=passage.is_trial)
+        elif passage.is_trial:
+            services.breaker.give_back(model)
+    except LimiterUnavailableError:
+        return
+
+
+def give_up(response: Response, passage: Passage, services: Services) -> None:
+    """A call that passed and is not sent after all: its slot was paid with nothing."""
+    try:
+        services.limiter.correct(response.model_name, call_id=str(response.id), estimated=0, actual=0)
+        if passage.is_trial:
+            services.breaker.give_back(response.model_name)
+    except LimiterUnavailableError:
+        return
+
+
+def forget_booking(response: Response, services: Services) -> None:
+    """Give up a slot that nobody will come back for."""
+    try:
+        services.limiter.forget(response.model_name, call_id=str(response.id))
+    except LimiterUnavailableError:
+        return
+
+
+def record_outcome(model: str, services: Services, *, ok: bool, is_trial: bool) -> None:
+    """Tell the breaker; where it opens or closes, the next selection sees it. Raises LimiterUnavailableError."""
+    changed = services.breaker.record(model, ok=ok, trial=is_trial)
+    if changed is None:
+        return
+    is_open = changed is not BreakerState.CLOSED
+    services.store.update_profile(model, {"is_available": not is_open})
+    services.cache.forget()
+    services.journal.write(
+        Component.ORCHESTRATOR,
+        "breaker_opened" if is_open else "breaker_closed",
+        f"{model} is {'left alone: its calls keep failing' if is_open else 'asked again'}",
+        level=LogLevel.WARNING if is_open else LogLevel.INFO,
+        model=model,
+    )
