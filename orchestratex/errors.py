@@ -8,7 +8,6 @@ OrchestratexError
 │   ├── BrokerUnavailableError
 │   └── LimiterUnavailableError
 ├── LocalStackError             the embedded servers cannot run
-├── LeaseLostError              another worker holds the work now
 ├── BudgetError                 the next call could break the cost limit
 └── ProviderError               a model's call failed
     ├── ProviderRateLimitedError
@@ -20,6 +19,7 @@ OrchestratexError
     ├── ProviderAuthenticationError
     ├── ProviderNotFoundError
     ├── ProviderRejectedError
+    ├── BreakerOpenError
     ├── ContextTooLongError
     ├── ContentRefusedError
     └── MalformedCompletionError
@@ -65,10 +65,6 @@ class LimiterUnavailableError(UnavailableError):
 
 class LocalStackError(OrchestratexError):
     """Raised when the embedded servers cannot start; the message says what to install or who is in the way."""
-
-
-class LeaseLostError(OrchestratexError):
-    """Raised when a write comes too late: the lease expired and another worker may hold the work."""
 
 
 class BudgetError(OrchestratexError):

@@ -15,6 +15,7 @@ from typing import Any
 from bson import ObjectId
 
 from orchestratex.bootstrap import make_services, make_store
+from orchestratex.domain.profile import RateLimits
 from orchestratex.domain.thread import Thread
 from orchestratex.local.binaries import find_binary
 from orchestratex.local.mongod import start_mongod
@@ -81,13 +82,21 @@ class Cluster:
         init_db(store)
         store.close()
         self.services: Services = make_services(self.settings)
+        self.set_rate_limits(requests_per_minute=10**6, tokens_per_minute=10**9)  # most tests are not about these
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, kind: str) -> subprocess.Popen[bytes]:
+    def set_rate_limits(self, *, requests_per_minute: int, tokens_per_minute: int) -> None:
+        """The same limits for every model."""
+        limits = RateLimits(requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
+        for profile in self.services.store.profiles():
+            self.services.store.update_profile(profile.model_name, {"rate_limits": limits})
+
+    def start(self, kind: str, *, app: str = "workers.app") -> subprocess.Popen[bytes]:
         """Start a process of the Procfile in a session of its own."""
         number = len(self.processes)
         environment = {**os.environ, **self.environment, "PYTHONPATH": str(ROOT)}
         command = process_commands(environment, instance=f"{self.settings.mongodb_database}-{number}")[kind]
+        command = [app if part == "workers.app" else part for part in command]
         with (self.home / f"{kind}.{number}.log").open("wb") as log:
             process = subprocess.Popen(
                 command, env=environment, cwd=self.home, stdout=log, stderr=log, start_new_session=True

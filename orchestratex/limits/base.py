@@ -7,6 +7,10 @@ the time that the clock needs to reach the slot, so a pause moves all slots toge
 call that comes late is granted at once unless others are late too: a gate spreads them at 125 % of the pace, so what
 has piled up while Redis or the workers were away does not leave as one burst.
 
+Slots are laid out by what calls really use of their estimates, a share learned from corrections, so that a queue booked
+by generous estimates does not leave the limit unused. Too early a slot costs no more than a question: a due call is
+held, and the clock with it, until what was granted before it is paid but for ten seconds' worth of tokens.
+
 **The promise.** The schedule only paces; what is promised is checked at each grant against the log of grants. A grant's
 charge is its estimate until it is corrected and its actual tokens from then on. At each grant, this call's charge and
 the charges of all grants in the 61 s before it are at most `tokens_per_minute`, and these grants at most

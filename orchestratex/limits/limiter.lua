@@ -57,7 +57,8 @@ local function drop(id)
   local last = redis.call('ZREVRANGE', slots_key, 0, 0, 'WITHSCORES')
   local latest = math.max(tonumber(last[2] or 0), lane.granted)
   lane.requests_at = math.min(lane.requests_at, math.max(lane.clock, latest + request_s))
-  lane.tokens_at = math.max(lane.clock, lane.tokens_at - (numbers(text)) * lane.ratio * token_s)
+  local paid_at = lane.tokens_at - (numbers(text)) * lane.ratio * token_s
+  lane.tokens_at = math.max(lane.clock, math.min(paid_at, latest + CREDIT * MINUTE_S))
 end
 
 local function advance()
@@ -85,6 +86,9 @@ local function save_booking(booking)
 end
 
 local function append(tokens)
+  if redis.call('ZCARD', slots_key) == 0 then -- nothing is guessed: what was granted is known better
+    lane.tokens_at = math.min(lane.tokens_at, lane.clock + lane.debt_s)
+  end
   local slot = math.max(lane.clock, lane.requests_at, lane.tokens_at - CREDIT * MINUTE_S)
   local booking = {slot = slot, tokens = tokens, called = 0}
   lane.requests_at = slot + request_s

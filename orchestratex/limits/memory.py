@@ -152,12 +152,15 @@ class _Lane:
             return
         if self.holder == call_id:
             self.holder, self.hold_until = "", 0.0
-        last = max((each.slot for each in self.bookings.values()), default=-math.inf)
-        self.requests_at = min(self.requests_at, max(self.clock, max(last, self.granted) + self.request_s))
-        self.tokens_at = max(self.clock, self.tokens_at - booking.tokens * self.ratio * self.token_s)
+        last = max([self.granted, *(each.slot for each in self.bookings.values())])
+        paid_at = self.tokens_at - booking.tokens * self.ratio * self.token_s
+        self.requests_at = min(self.requests_at, max(self.clock, last + self.request_s))
+        self.tokens_at = max(self.clock, min(paid_at, last + self._credit_s))
 
     def _append(self, call_id: str, tokens: int) -> _Booking:
         """Book the next slot."""
+        if not self.bookings:  # nothing is guessed: what was granted is known better
+            self.tokens_at = min(self.tokens_at, self.clock + self.debt_s)
         slot = max(self.clock, self.requests_at, self.tokens_at - self._credit_s)
         booking = _Booking(slot, tokens)
         self.requests_at = slot + self.request_s

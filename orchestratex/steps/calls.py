@@ -28,6 +28,7 @@ from orchestratex.domain.response import AttemptCost, Completion, Response, Usag
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import (
     BreakerOpenError,
+    BudgetError,
     ContextTooLongError,
     ProviderError,
     ProviderNotFoundError,
@@ -131,9 +132,10 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
     if given > 2 * profile.max_context_length:  # the estimate is from above; closer calls are the provider's to judge
         problem = f"about {given} tokens in a context of {profile.max_context_length}"
         return _fail(thread, response, ContextTooLongError(response.model_name, problem), services)
-    hold = _hold(thread, response, profile, given, max_tokens, services)
-    if isinstance(hold, str):
-        return _unaffordable(thread, response, hold, services)
+    try:
+        hold = _hold(thread, response, profile, given, max_tokens, services)
+    except BudgetError as error:
+        return _unaffordable(thread, response, str(error), services)
     response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": hold.amount})
     estimated = given + hold.max_tokens
     passage = gates.pass_gates(response, profile, estimated, services)
@@ -203,8 +205,8 @@ class _Held:
 
 def _hold(
     thread: Thread, response: Response, profile: Profile, given: int, max_tokens: int, services: Services
-) -> _Held | str:
-    """Set the worst case aside, for less output where the budget leaves less that is useful; else who refused."""
+) -> _Held:
+    """Set the worst case aside, for less output where the budget leaves less that is useful. Raises BudgetError."""
     amount = worst_case(profile, input_tokens=given, max_tokens=max_tokens)
     if response.reserved_nanos >= amount:  # the panel's one update reserved it
         return _Held(response.reserved_nanos, max_tokens, tuple(response.days))
@@ -213,12 +215,12 @@ def _hold(
         return _Held(amount, max_tokens, hold.days)
     smaller = _shrink(thread, response, profile, given, services)
     if smaller is None or smaller >= max_tokens:
-        return f"its worst case of ${to_usd(amount):.6f} does not fit into {hold.refused_by}"
+        raise BudgetError(f"its worst case of ${to_usd(amount):.6f} does not fit into {hold.refused_by}")
     amount = worst_case(profile, input_tokens=given, max_tokens=smaller)
     hold = budget.reserve(thread.session_id, thread.user_id, {response.money_key: amount}, services)
     if hold.is_granted:
         return _Held(amount, smaller, hold.days)
-    return f"not even {smaller} output tokens fit into {hold.refused_by}"
+    raise BudgetError(f"not even {smaller} output tokens fit into {hold.refused_by}")
 
 
 def _shrink(thread: Thread, response: Response, profile: Profile, given: int, services: Services) -> int | None:

@@ -1,27 +1,51 @@
+"""The models' health: free where that proves something, else the cheapest real call, under a daily cap of its own."""
+
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from datetime import timedelta
 
-from orchestratex.domain.base import Component, LogLevel
+from bson import ObjectId
+
+from orchestratex.domain.base import Component, LogLevel, to_nanos
 from orchestratex.domain.profile import Profile
-from orchestratex.errors import ProviderError
+from orchestratex.errors import LimiterUnavailableError, ProviderError, ProviderNotFoundError
+from orchestratex.limits.breaker import BreakerState
+from orchestratex.providers.base import CompletionRequest
+from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
+from orchestratex.steps.budget import day_account
+from orchestratex.steps.gates import record_outcome
 from orchestratex.steps.services import Services
+
+PROBES = "probes"  # the day account that real calls draw on
+_SYSTEM = "You are asked whether you are reachable."
+_USER = "Reply with the word: yes"
+_MAX_TOKENS = 512  # reasoning models spend a few hundred tokens before their first word
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What a probe found, and by what."""
+
+    problem: str | None  # None: the model is healthy
+    by: str  # traffic, list, call
+    cost_nanos: int = 0
 
 
 def probe(services: Services) -> dict[str, bool]:
-    """Ask each active model's endpoint, at no cost, whether it serves the model; the next selection sees it."""
+    """Find out about each active model; the next selection sees it.
+
+    Real traffic in the last interval proves health; else the free list of models is asked. A model whose breaker is not
+    closed, and one whose endpoint has no list, gets a real call: its outcome decides about the breaker.
+    """
     return {profile.model_name: _probe(profile, services) for profile in services.usable_profiles()}
 
 
 def _probe(profile: Profile, services: Services) -> bool:
     started = time.perf_counter()
-    problem: str | None = None
-    try:
-        if not services.providers.of(profile).probe(profile):
-            problem = f"{profile.model_name}: its provider does not list {profile.model_version}"
-    except ProviderError as error:
-        problem = str(error)
-    passed = problem is None
+    finding = _examine(profile, services)
+    passed = finding.problem is None
     services.store.update_profile(
         profile.model_name,
         {
@@ -34,10 +58,74 @@ def _probe(profile: Profile, services: Services) -> bool:
     services.journal.write(
         Component.ORCHESTRATOR,
         "model_probed",
-        problem or f"{profile.model_name} answers",
+        finding.problem or f"{profile.model_name} answers",
         level=LogLevel.DEBUG if passed else LogLevel.WARNING,
         model=profile.model_name,
         processing_time=(time.perf_counter() - started) * 1000,
         passed=passed,
+        by=finding.by,
+        cost_nanos=finding.cost_nanos,
     )
     return passed
+
+
+def _examine(profile: Profile, services: Services) -> _Finding:
+    if not _is_closed(profile, services):
+        return _call(profile, services)
+    since = services.clock() - timedelta(seconds=services.settings.probe_s)
+    if profile.is_available and services.store.has_completed_since(profile.model_name, since):
+        return _Finding(None, "traffic")
+    try:
+        is_listed = services.providers.of(profile).probe(profile)
+    except ProviderNotFoundError:  # a server without a list
+        return _call(profile, services)
+    except ProviderError as error:
+        return _Finding(str(error), "list")
+    missing = f"{profile.model_name}: its provider does not list {profile.model_version}"
+    return _Finding(None if is_listed else missing, "list")
+
+
+def _is_closed(profile: Profile, services: Services) -> bool:
+    try:
+        return services.breaker.snapshot([profile.model_name])[profile.model_name] is BreakerState.CLOSED
+    except LimiterUnavailableError:
+        return True  # nobody calls the model now; the free look does no harm
+
+
+def _call(profile: Profile, services: Services) -> _Finding:
+    """Make the cheapest real call, inside the daily cap, and let it decide about the breaker."""
+    text = f"{_SYSTEM}\n\n{_USER}"
+    max_tokens = min(_MAX_TOKENS, profile.max_output_tokens)
+    amount = worst_case(profile, input_tokens=prompt_tokens(text), max_tokens=max_tokens)
+    account, key = day_account(PROBES, services), str(ObjectId())
+    limit = to_nanos(services.settings.probe_daily_limit)
+    if not services.store.reserve(account, {key: amount}, limit=limit):
+        return _Finding(
+            f"{profile.model_name}: the day's ${services.settings.probe_daily_limit:g} for probes is spent", "call"
+        )
+    request = CompletionRequest(
+        model_name=profile.model_name,
+        model_version=profile.model_version,
+        system=_SYSTEM,
+        user=_USER,
+        max_tokens=max_tokens,
+        idempotency_key=f"probe.{key}",
+    )
+    try:
+        completion = services.providers.of(profile).complete(request)
+    except ProviderError as error:
+        nanos = amount if error.may_be_charged else 0
+        services.store.settle(account, key, nanos)
+        _decide(profile, services, ok=False)
+        return _Finding(str(error), "call", nanos)
+    nanos, _, _ = completion_cost(profile, completion, prompt=text)
+    services.store.settle(account, key, nanos)
+    _decide(profile, services, ok=True)
+    return _Finding(None, "call", nanos)
+
+
+def _decide(profile: Profile, services: Services, *, ok: bool) -> None:
+    try:
+        record_outcome(profile.model_name, services, ok=ok, is_trial=True)
+    except LimiterUnavailableError:
+        return  # the next probe decides

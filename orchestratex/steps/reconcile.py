@@ -31,6 +31,7 @@ from orchestratex.errors import BrokerUnavailableError, NotFoundError
 from orchestratex.steps import budget
 from orchestratex.steps.journal import QUEUE_LENGTH
 from orchestratex.steps.moves import Move, stop
+from orchestratex.steps.probe import PROBES
 from orchestratex.steps.panel import close_panel
 from orchestratex.steps.services import Services
 from orchestratex.store.base import Account
@@ -257,9 +258,14 @@ def _settle_orphan(account: Account, key: str, services: Services) -> bool:
 
 
 def _settle_unknown(account: Account, key: str, services: Services) -> bool:
-    """A panel reserves just before it inserts: only what is older than a lease was left behind by a crash."""
+    """Settle what no response stands for: only what is older than a lease was left behind by a crash.
+
+    A panel reserves just before it inserts, so nothing was sent. A probe may have been: it is charged in full.
+    """
     age_s = (services.clock() - account.updated_at).total_seconds() if account.updated_at else 0.0
-    return age_s > services.settings.lease_s and services.store.settle(account.id, key, 0)
+    is_probe = isinstance(account.id, str) and account.id.endswith(f"/{PROBES}")
+    cost = account.reservations[key] if is_probe else 0
+    return age_s > services.settings.lease_s and services.store.settle(account.id, key, cost)
 
 
 def _amount(charged: AttemptCost | None) -> tuple[int, bool]:

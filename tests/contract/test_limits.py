@@ -23,8 +23,8 @@ from orchestratex.local.redis_server import start_redis
 from orchestratex.local.service import Service
 from tests.limits import MODEL, Granted, Seconds, most_in_window
 
-MINUTE_S = 12.0  # of the tests: slots of 60 requests are 0.2 s apart
-SLOT_S = MINUTE_S / 60 / 0.97
+MINUTE_S = 6.0  # of the tests: slots of 30 requests are 0.2 s apart
+SLOT_S = MINUTE_S / 30 / 0.97
 CLOSE_S = 0.1  # what a busy machine may take between two questions
 PACING = Pacing(minute_s=MINUTE_S)
 POLICY = BreakerPolicy(open_s=0.3, open_max_s=0.6, trial_s=1.0, trial_poll_s=0.2, window_s=2.0)
@@ -39,10 +39,10 @@ class Lab:
     breaker: Breaker
     pass_time: Callable[[float], None]
 
-    def book(self, call_id: str, *, rpm: int = 60, tpm: int = 20_000, tokens: int = 10) -> float:
+    def book(self, call_id: str, *, rpm: int = 30, tpm: int = 20_000, tokens: int = 10) -> float:
         return self.limiter.book(MODEL, call_id=call_id, requests_per_minute=rpm, tokens_per_minute=tpm, tokens=tokens)
 
-    def await_grant(self, call_id: str, *, rpm: int = 60, tpm: int = 20_000, tokens: int = 10) -> float:
+    def await_grant(self, call_id: str, *, rpm: int = 30, tpm: int = 20_000, tokens: int = 10) -> float:
         """Come back as told until granted; the seconds that it told."""
         told_s = 0.0
         while (wait_s := self.book(call_id, rpm=rpm, tpm=tpm, tokens=tokens)) > 0:
@@ -176,7 +176,7 @@ def test_a_call_above_the_limit_goes_alone(lab: Lab) -> None:
 
     told_s = lab.await_grant("huge", rpm=6000, tokens=50_000)
 
-    assert told_s == pytest.approx(PACING.window_s, abs=1)
+    assert told_s == pytest.approx(PACING.window_s, abs=0.8)
     assert lab.book("next", rpm=6000, tokens=100) > 0
 
 
@@ -200,7 +200,7 @@ def test_a_forgotten_booking_makes_room(lab: Lab) -> None:
     for number in range(20):
         lab.limiter.forget(MODEL, call_id=f"c{number}")
 
-    assert lab.book("b") <= SLOT_S
+    assert lab.book("b") <= SLOT_S + 0.001
 
 
 def test_a_slot_is_lost_after_a_minute(lab: Lab) -> None:
@@ -257,7 +257,7 @@ def test_breaker_opens_on_failures_in_a_row(lab: Lab) -> None:
 
     assert states == [None] * 4 + [BreakerState.OPEN]
     assert lab.breaker.allow(MODEL).state is BreakerState.OPEN
-    assert 0 < lab.breaker.allow(MODEL).wait_s <= POLICY.open_s
+    assert 0 < lab.breaker.allow(MODEL).wait_s <= POLICY.open_s + 0.001
     assert lab.breaker.snapshot([MODEL, "other"]) == {MODEL: BreakerState.OPEN, "other": BreakerState.CLOSED}
 
 
@@ -297,7 +297,7 @@ def test_one_trial_closes_it(lab: Lab) -> None:
 
 def test_a_failed_trial_doubles_the_time_up_to_the_limit(lab: Lab) -> None:
     open_breaker(lab)
-    waits = []
+    waits: list[float] = []
     for _ in range(3):
         lab.pass_time(waits[-1] if waits else POLICY.open_s)
         assert lab.breaker.allow(MODEL).is_trial
@@ -319,7 +319,7 @@ def test_a_dead_trial_does_not_block_for_ever(lab: Lab) -> None:
     open_breaker(lab)
     lab.pass_time(POLICY.open_s)
     assert lab.breaker.allow(MODEL).is_trial
-    assert lab.breaker.allow(MODEL).wait_s <= POLICY.trial_poll_s
+    assert lab.breaker.allow(MODEL).wait_s <= POLICY.trial_poll_s + 0.001
 
     lab.pass_time(POLICY.trial_s)
 
@@ -341,7 +341,7 @@ def test_workers_together_never_exceed_a_limit(server: Service, client: Client) 
     pacing, rpm, tpm = Pacing(minute_s=2), 60, 6000
     granted: list[Granted] = []
     numbers = itertools.count()
-    end = time.monotonic() + 6
+    end = time.monotonic() + 5
 
     def work(worker: int) -> None:
         with connect(server.uri) as own:

@@ -7,8 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import requests
 
 from orchestratex.domain.base import LogLevel, ResponseStatus, StopReason, ThreadStatus
+from orchestratex.domain.log import LogEvent
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.faults import parse_fault
 from tests.cluster import Cluster, Servers, open_cluster, wait_for
@@ -94,6 +96,59 @@ def test_a_call_whose_completion_was_saved_is_never_paid_again(servers: Servers,
         responses = cluster.services.store.responses_of(other.id)
 
     assert find_summary(cluster)["calls"] == calls + len(responses)
+
+
+def test_every_message_delivered_twice_pays_nothing_twice(servers: Servers, tmp_path: Path) -> None:
+    with open_cluster(servers, tmp_path, workers=0) as cluster:
+        for kind in ("control", "worker", "worker"):
+            cluster.start(kind, app="tests.doubled")
+        threads = cluster.await_ended(cluster.submit(PROMPTS * 3))
+        responses = [r for thread in threads for r in cluster.services.store.responses_of(thread.id)]
+        summary = find_summary(cluster)
+        session = cluster.services.store.get_session(threads[0].session_id)
+
+    assert {thread.thread_status for thread in threads} == {ThreadStatus.COMPLETED}
+    assert summary["calls"] == len(responses)
+    assert summary["repeated_responses"] == 0
+    assert session.total_cost_nanos == summary["cost_nanos"]
+    assert session.held_nanos == 0
+
+
+def test_breakers_open_under_faults_and_close_when_these_end(servers: Servers, tmp_path: Path) -> None:
+    faults = [
+        "server_error share=1 models=gpt4",
+        "hang share=1 models=claude hang_s=30",
+        "refusal share=1 models=grok",
+        "garbage share=1 models=llama",
+        "rate_limit share=1 models=mistral retry_after_s=1",
+    ]
+    config = SandboxConfig(latency_scale=0.02, faults=tuple(map(parse_fault, faults)))
+    quick = {"backoff_s": 0.1, "backoff_max_s": 0.2, "call_timeout_s": 1, "probe_s": 2}
+
+    with open_cluster(servers, tmp_path, config=config, **quick) as cluster:
+        cluster.start("beat")
+        threads = cluster.await_ended(cluster.submit(PROMPTS), timeout_s=180)
+        store = cluster.services.store
+        session = store.get_session(threads[0].session_id)
+        responses = [r for thread in threads for r in store.responses_of(thread.id)]
+        logs = [event for thread in threads for event in store.logs_of(thread.id)]
+        start, end = threads[0].created_at, cluster.services.clock()
+        opened = {e.model_involved for e in store.find_between(LogEvent, "timestamp", start, end, event_type="breaker_opened")}
+        requests.delete(f"{cluster.sandbox.address}/sandbox/faults", timeout=5)
+
+        def are_available() -> bool:
+            return all(profile.is_available for profile in store.profiles())
+
+        wait_for(are_available, timeout_s=30, what="the closing of all breakers")
+        (later,) = cluster.await_ended(cluster.submit(PROMPTS[:1], max_iterations=1))
+
+    traced = {event.model_involved for event in logs if event.event_type in {"error_occurred", "call_retried"}}
+    assert {thread.thread_status for thread in threads} == {ThreadStatus.COMPLETED}
+    assert traced >= {"gpt4", "claude", "grok", "llama", "mistral"}
+    assert opened >= {"gpt4", "claude", "llama"}
+    assert later.scores[0].evaluators == 7
+    assert session.held_nanos == 0
+    assert session.total_cost_nanos == sum(response.cost_nanos for response in responses)
 
 
 def test_faults_of_providers_leave_their_trace_and_no_thread_behind(servers: Servers, tmp_path: Path) -> None:

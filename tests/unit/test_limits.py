@@ -29,7 +29,7 @@ demands = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     demand=demands,
     callers=st.integers(1, 150),
@@ -38,7 +38,7 @@ demands = st.builds(
     seed=st.integers(0, 1000),
 )
 def test_no_window_exceeds_a_limit(demand: Demand, callers: int, rpm: int, tpm: int, seed: int) -> None:
-    granted = Simulation(demand, callers, rpm=rpm, tpm=tpm, seed=seed).run(200).granted
+    granted = Simulation(demand, callers, rpm=rpm, tpm=tpm, seed=seed).run(150).granted
 
     most_calls, most_tokens = most_in_window(granted, 60)
 
@@ -64,7 +64,7 @@ def test_the_limit_is_used(demand: Demand) -> None:
     assert simulation.utilisation() >= 0.92
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(low=st.integers(1, 2000), spread=st.integers(1, 5), callers=st.integers(1, 60), seed=st.integers(0, 1000))
 def test_calls_go_in_the_order_of_their_bookings(low: int, spread: int, callers: int, seed: int) -> None:
     demand = Demand(lambda rng: rng.randint(low, low * spread))

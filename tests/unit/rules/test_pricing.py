@@ -164,7 +164,7 @@ def test_cached_and_reasoning_tokens_have_their_own_prices(
     given_tokens, made, cached, reasoning = usage
     used = Usage(input_tokens=given_tokens, output_tokens=made, cached_tokens=cached, reasoning_tokens=reasoning)
 
-    assert completion_cost(make_profile(**prices), Completion(text="", usage=used), prompt="")[0] == nanos
+    assert completion_cost(make_profile("gpt4", **prices), Completion(text="", usage=used), prompt="")[0] == nanos
 
 
 @given(st.tuples(PRICES, PRICES, st.none() | PRICES, st.none() | PRICES), st.data())
@@ -177,7 +177,7 @@ def test_no_kind_of_token_costs_more_than_the_worst_case(
         "cost_per_cached_input_token",
         "cost_per_reasoning_token",
     )
-    profile = make_profile(**dict(zip(names, prices, strict=True)))
+    profile = make_profile("gpt4", **dict(zip(names, prices, strict=True)))
     input_tokens, max_tokens = data.draw(TOKENS), data.draw(TOKENS)
     used = Usage(
         input_tokens=data.draw(st.integers(0, input_tokens)),
