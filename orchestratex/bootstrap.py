@@ -107,6 +107,7 @@ def make_services(settings: Settings, *, queue: CeleryQueue | None = None, patie
         connect_timeout_s=settings.connect_timeout_s,
         read_timeout_s=settings.call_timeout_s,
         max_bytes=settings.max_response_bytes,
+        proxy=settings.proxy,
     )
     limits = limits_client(settings.redis_url or _LOCAL_REDIS)
     return assemble(

@@ -35,7 +35,10 @@ class Settings(BaseSettings):
     alibaba_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DASHSCOPE_API_KEY"))
     meta_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("LLAMA_API_KEY"))
     mistral_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("MISTRAL_API_KEY"))
+    openrouter_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENROUTER_API_KEY"))
     google_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("GEMINI_API_KEY"))
+
+    proxy: str | None = None  # the address of a proxy for all calls to providers; none is read from elsewhere
 
     # calls
     connect_timeout_s: Seconds = 5  # a provider that does not answer a handshake in this time is down
@@ -50,7 +53,7 @@ class Settings(BaseSettings):
     # budgets in US dollars for one UTC day, beside the sessions' own limits; None = no limit
     user_daily_limit: float | None = Field(default=None, ge=0)
     daily_limit: float | None = Field(default=None, ge=0)  # of the whole installation
-    probe_daily_limit: float = Field(default=0.05, ge=0)  # of health probes that have to make a real call
+    probe_daily_limit: float = Field(default=1.0, ge=0)  # of health probes that have to make a real call
     useful_answer_tokens: int = Field(default=256, ge=1)  # a budget that leaves less output than this stops the loop
 
     # leases; together they mend a crash within 30 s, and a MongoDB election of about 12 s costs no lease
@@ -84,6 +87,7 @@ class Settings(BaseSettings):
             "meta": self.meta_api_key,
             "mistral": self.mistral_api_key,
             "google": self.google_api_key,
+            "openrouter": self.openrouter_api_key,
         }
         return {provider: key for provider, key in keys.items() if key and key.get_secret_value()}
 

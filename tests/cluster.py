@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import redis
 from bson import ObjectId
 
 from orchestratex.bootstrap import make_services, make_store
@@ -103,6 +104,13 @@ class Cluster:
             )
         self.processes.append(process)
         return process
+
+    def flush_broker(self) -> None:
+        """Delete every key of this cluster's broker, as a FLUSHALL would."""
+        prefix = self.environment["ORCHESTRATEX_BROKER_PREFIX"]
+        with redis.Redis.from_url(self.environment["ORCHESTRATEX_REDIS_URL"]) as client:
+            for key in client.scan_iter(match=f"{prefix}*", count=1000):
+                client.delete(key)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """kill -9 of a process and all its children."""

@@ -20,11 +20,11 @@ class ReconcileTimer(threading.Thread):
         super().__init__(name="reconcile", daemon=True)
         self._services = services
         self._interval_s = interval_s
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
         """Go on until the process ends."""
-        while not self._stop.wait(self._interval_s):
+        while not self._ended.wait(self._interval_s):
             try:
                 done = reconcile(self._services())
             except OrchestratexError as error:

@@ -86,7 +86,14 @@ class Sandbox:
     ) -> None:
         """Let the model speak, charge for it, and send what it said, well or badly."""
         spoil = fault if fault in _SPOILED else None
-        completion = complete(call, bias=bias, spoil=spoil, chars_per_token=self.state.config.chars_per_token)
+        config = self.state.config
+        completion = complete(
+            call,
+            bias=bias,
+            spoil=spoil,
+            chars_per_token=config.chars_per_token,
+            bills_worst_case=config.bills_worst_case,
+        )
         await asyncio.sleep(self._latency_s(call, completion))
         self.state.ledger.charge(
             entry,

@@ -114,13 +114,17 @@ def count_chars(schema: Mapping[str, Any] | None) -> int:
     return 0 if schema is None else len(json.dumps(schema))
 
 
-def complete(call: Call, *, bias: Bias, spoil: FaultKind | None, chars_per_token: float) -> Completion:
+def complete(
+    call: Call, *, bias: Bias, spoil: FaultKind | None, chars_per_token: float, bills_worst_case: bool = False
+) -> Completion:
     """Let the model speak; `spoil` replaces its words by a refusal, nothing, or what no parser can read."""
     refusal = _REFUSAL if spoil is FaultKind.REFUSAL else None
     text = _spoil(call, spoil) if spoil else _speak(call, bias)
     kept = text if call.max_tokens is None else text[: int(call.max_tokens * chars_per_token)]
     input_tokens = math.ceil(call.input_chars / chars_per_token)
     output_tokens = math.ceil(len(refusal or kept) / chars_per_token)
+    if bills_worst_case and call.max_tokens is not None:
+        output_tokens = call.max_tokens
     return Completion(
         text=kept,
         refusal=refusal,

@@ -28,6 +28,7 @@ class SandboxConfig(Pace):
     aliases: Mapping[str, str] = {}  # further model names, by the schema name that plays them
     prices: Mapping[str, tuple[int, int]] = {}  # nano-dollars per input and output token, by schema name
     chars_per_token: float = Field(default=4.0, gt=0)
+    bills_worst_case: bool = False  # every call is billed for all the output that it allows: for testing budgets
 
     @model_validator(mode="after")
     def _know_models(self) -> Self:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from bson import ObjectId
 
@@ -37,6 +38,7 @@ from orchestratex.errors import (
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules.pricing import affordable_output, completion_cost, prompt_tokens, worst_case
 from orchestratex.rules.prompts import Messages
+from orchestratex.rules.replies import evaluation_schema
 from orchestratex.steps import budget, gates
 from orchestratex.steps.services import Services
 
@@ -86,7 +88,8 @@ def run_call(response_id: ObjectId, build: BuildPrompt, services: Services) -> C
 def call_worst_case(profile: Profile, role: Role, messages: Messages, services: Services) -> int:
     """The most that a call can cost, in nano-dollars."""
     max_tokens = _max_tokens(profile, role, Purpose.ANSWER, services)
-    return worst_case(profile, input_tokens=prompt_tokens(messages.text), max_tokens=max_tokens)
+    given = prompt_tokens(messages.text, json_schema=_schema_of(profile, role))
+    return worst_case(profile, input_tokens=given, max_tokens=max_tokens)
 
 
 def close_failed(response: Response, problem: str, services: Services) -> Response | None:
@@ -128,7 +131,7 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
     if profile is None:
         return _fail(thread, response, ProviderNotFoundError(response.model_name, "its profile is gone"), services)
     max_tokens = _max_tokens(profile, response.role, response.purpose, services)
-    given = prompt_tokens(messages.text)
+    given = prompt_tokens(messages.text, json_schema=_schema(profile, response))
     if given > 2 * profile.max_context_length:  # the estimate is from above; closer calls are the provider's to judge
         problem = f"about {given} tokens in a context of {profile.max_context_length}"
         return _fail(thread, response, ContextTooLongError(response.model_name, problem), services)
@@ -137,7 +140,8 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
     except BudgetError as error:
         return _unaffordable(thread, response, str(error), services)
     response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": hold.amount})
-    estimated = given + hold.max_tokens
+    worst_tokens = given + hold.max_tokens
+    estimated = services.expectations.expect(response.model_name, response.role, worst_tokens)
     passage = gates.pass_gates(response, profile, estimated, services)
     if passage.is_broken and _has_alternative(thread, response, services):
         return _fail(thread, response, BreakerOpenError(response.model_name, passage.why), services)
@@ -153,10 +157,16 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
         completion = services.providers.of(profile).complete(request)
     except ProviderError as error:
         gates.report_failure(sent, passage, error, estimated, services)
-        worst_usage = Usage(input_tokens=given, output_tokens=hold.max_tokens, total_tokens=estimated)
+        worst_usage = Usage(input_tokens=given, output_tokens=hold.max_tokens, total_tokens=worst_tokens)
         charged = AttemptCost(nanos=hold.amount, source=CostSource.ESTIMATED, usage=worst_usage)
+        if isinstance(error.completion, Completion):  # a refusal that was billed: its price is known
+            nanos, source, usage = completion_cost(
+                profile, error.completion, prompt=messages.text, json_schema=_schema(profile, response)
+            )
+            charged = AttemptCost(nanos=nanos, source=source, usage=usage)
         return _fail(thread, sent, error, services, charged if error.may_be_charged else None)
     actual = completion.usage.total_tokens if completion.usage else estimated
+    services.expectations.learn(response.model_name, response.role, worst_tokens, actual)
     gates.report_success(sent, passage, estimated, actual, services)
     return _save(thread, sent, completion, profile, messages, services)
 
@@ -255,6 +265,7 @@ def _request(profile: Profile, response: Response, messages: Messages, max_token
         temperature=0.2 if response.role is Role.EVALUATOR else 0.7,
         seed=response.iteration_number * _SEEDS_PER_ITERATION + response.ordinal,
         idempotency_key=f"{response.id}.{response.attempt}",
+        json_schema=_schema(profile, response),
     )
 
 
@@ -266,7 +277,9 @@ def _save(
     messages: Messages,
     services: Services,
 ) -> Called:
-    nanos, source, usage = completion_cost(profile, completion, prompt=messages.text)
+    nanos, source, usage = completion_cost(
+        profile, completion, prompt=messages.text, json_schema=_schema(profile, response)
+    )
     cost = AttemptCost(nanos=nanos, source=source, usage=usage)
     changes = {
         "completion": completion,
@@ -321,7 +334,8 @@ def _fail(
     nanos = charged.nanos if charged else 0
     if closed is None and charged is not None:
         return Called(CallState.LEFT, thread, why="the lease was lost during the call")  # reconcile has settled it
-    budget.settle(response, nanos, services, is_estimate=charged is not None)
+    is_estimate = charged is not None and charged.source is CostSource.ESTIMATED
+    budget.settle(response, nanos, services, is_estimate=is_estimate)
     _report(thread, response, error, again, delay_s, services)
     state = CallState.WAITING if again else CallState.FAILED
     return Called(state, thread, closed, delay_s=delay_s, why=str(error))
@@ -374,6 +388,15 @@ def _delay(error: ProviderError, errors: int, services: Services) -> float:
         return error.retry_after_s
     ceiling = min(services.settings.backoff_max_s, services.settings.backoff_s * 2.0 ** (errors - 1))
     return services.jitter() * ceiling
+
+
+def _schema(profile: Profile, response: Response) -> dict[str, Any] | None:
+    return _schema_of(profile, response.role)
+
+
+def _schema_of(profile: Profile, role: Role) -> dict[str, Any] | None:
+    """The form that a reply must have, where the dialect can enforce one: only evaluations are pure JSON."""
+    return evaluation_schema() if role is Role.EVALUATOR and profile.supports_json_schema else None
 
 
 def _max_tokens(profile: Profile, role: Role, purpose: Purpose, services: Services) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from orchestratex.domain.base import Component, LogLevel
@@ -44,8 +45,10 @@ class Passage:
 def pass_gates(response: Response, profile: Profile, tokens: int, services: Services) -> Passage:
     """Ask the breaker, then book a slot for a call of about so many tokens."""
     model = profile.model_name
+    is_trial = False
     try:
         verdict = services.breaker.allow(model)
+        is_trial = verdict.is_trial
         if not verdict.is_allowed:
             return Passage(verdict.wait_s, is_broken=True, why=f"{model}'s breaker is {verdict.state.value}")
         wait_s = services.limiter.book(
@@ -55,11 +58,14 @@ def pass_gates(response: Response, profile: Profile, tokens: int, services: Serv
             tokens_per_minute=profile.rate_limits.tokens_per_minute,
             tokens=tokens,
         )
-        if wait_s > 0 and verdict.is_trial:
+        if wait_s > 0 and is_trial:
             services.breaker.give_back(model)
     except LimiterUnavailableError as error:  # fail closed: nobody knows what is allowed
+        if is_trial:
+            with contextlib.suppress(LimiterUnavailableError):
+                services.breaker.give_back(model)
         return Passage(_AWAY_PAUSE_S, why=str(error))
-    return Passage(wait_s, is_trial=verdict.is_trial, why=f"{model}'s rate limit" if wait_s else "")
+    return Passage(wait_s, is_trial=is_trial, why=f"{model}'s rate limit" if wait_s else "")
 
 
 def report_success(response: Response, passage: Passage, estimated: int, actual: int, services: Services) -> None:

@@ -29,7 +29,7 @@ class _Finding:
     """What a probe found, and by what."""
 
     problem: str | None  # None: the model is healthy
-    by: str  # traffic, list, call
+    by: str  # traffic, list, call, cap
     cost_nanos: int = 0
 
 
@@ -70,13 +70,15 @@ def _probe(profile: Profile, services: Services) -> bool:
 
 
 def _examine(profile: Profile, services: Services) -> _Finding:
-    if not _is_closed(profile, services):
-        return _call(profile, services)
+    state = _breaker_state(profile, services)
     since = services.clock() - timedelta(seconds=services.settings.probe_s)
-    if profile.is_available and services.store.has_completed_since(profile.model_name, since):
+    is_closed = state is BreakerState.CLOSED
+    if is_closed and profile.is_available and services.store.has_completed_since(profile.model_name, since):
         return _Finding(None, "traffic")
     try:
         is_listed = services.providers.of(profile).probe(profile)
+        if is_listed and not is_closed:
+            return _try_again(profile, state, services)
     except ProviderNotFoundError:  # a server without a list
         return _call(profile, services)
     except ProviderError as error:
@@ -85,11 +87,18 @@ def _examine(profile: Profile, services: Services) -> _Finding:
     return _Finding(None if is_listed else missing, "list")
 
 
-def _is_closed(profile: Profile, services: Services) -> bool:
+def _try_again(profile: Profile, state: BreakerState, services: Services) -> _Finding:
+    """Let a real call decide about the breaker; with the day's money spent, the next thread's call is the trial."""
+    finding = _call(profile, services)
+    is_next_thread_the_trial = finding.by == "cap" and state is BreakerState.HALF_OPEN
+    return _Finding(None, "cap") if is_next_thread_the_trial else finding
+
+
+def _breaker_state(profile: Profile, services: Services) -> BreakerState:
     try:
-        return services.breaker.snapshot([profile.model_name])[profile.model_name] is BreakerState.CLOSED
+        return services.breaker.snapshot([profile.model_name])[profile.model_name]
     except LimiterUnavailableError:
-        return True  # nobody calls the model now; the free look does no harm
+        return BreakerState.CLOSED  # nobody calls the model now; the free look does no harm
 
 
 def _call(profile: Profile, services: Services) -> _Finding:
@@ -100,9 +109,7 @@ def _call(profile: Profile, services: Services) -> _Finding:
     account, key = day_account(PROBES, services), str(ObjectId())
     limit = to_nanos(services.settings.probe_daily_limit)
     if not services.store.reserve(account, {key: amount}, limit=limit):
-        return _Finding(
-            f"{profile.model_name}: the day's ${services.settings.probe_daily_limit:g} for probes is spent", "call"
-        )
+        return _Finding(f"{profile.model_name}: the day's money for probes is spent", "cap")
     request = CompletionRequest(
         model_name=profile.model_name,
         model_version=profile.model_version,

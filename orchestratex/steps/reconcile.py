@@ -31,8 +31,8 @@ from orchestratex.errors import BrokerUnavailableError, NotFoundError
 from orchestratex.steps import budget
 from orchestratex.steps.journal import QUEUE_LENGTH
 from orchestratex.steps.moves import Move, stop
-from orchestratex.steps.probe import PROBES
 from orchestratex.steps.panel import close_panel
+from orchestratex.steps.probe import PROBES
 from orchestratex.steps.services import Services
 from orchestratex.store.base import Account
 

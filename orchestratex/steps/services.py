@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from orchestratex.steps.heart import Heart
 from orchestratex.steps.journal import Journal
 from orchestratex.store.base import Store
 
+_FIRST_SHARE = 0.5  # of its worst case that a call uses, until something is known
+_MARGIN = 1.2  # an estimate a little above the truth keeps the provider's count inside its limit
+_LEARNING = 0.1  # weight of the newest call
 _PROFILES_AGE_S = 1.0  # profiles change rarely and are read with every call
 
 
@@ -44,6 +48,26 @@ class ProfileCache:
         return self._profiles
 
 
+class Expectations:
+    """How many tokens calls really use of what they may, learnt by model and role in this process.
+
+    The limiter paces by it: worst cases are for money, and would leave most of a provider's allowance unused.
+    """
+
+    def __init__(self) -> None:
+        self._shares: dict[tuple[str, str], float] = {}
+
+    def expect(self, model: str, role: str, worst: int) -> int:
+        """Tokens that a call with this worst case is likely to stay below."""
+        return max(1, math.ceil(worst * min(1.0, self._shares.get((model, role), _FIRST_SHARE) * _MARGIN)))
+
+    def learn(self, model: str, role: str, worst: int, actual: int) -> None:
+        """Take in what a call used."""
+        share = min(1.0, actual / max(1, worst))
+        known = self._shares.get((model, role), share)
+        self._shares[model, role] = known + _LEARNING * (share - known)
+
+
 @dataclass(frozen=True)
 class Services:
     """Everything that a step may use, handed in by bootstrap."""
@@ -60,6 +84,7 @@ class Services:
     heart: Heart
     journal: Journal
     cache: ProfileCache = field(repr=False)
+    expectations: Expectations = field(default_factory=Expectations, repr=False)
 
     def close(self) -> None:
         """Let go of threads and connections."""

@@ -1,12 +1,13 @@
 """How fast the engine is on this machine: `python -m tests.benchmarks.bench [--threads N] [--in-flight N]`.
 
-Prints ratios and shares from one run; absolute times wander on shared machines. The sandbox runs in a process of its own
-and is left out of the CPU figures.
+Prints ratios and shares from one run; absolute times wander on shared machines. The sandbox runs in a process of its
+own and is left out of the CPU figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -41,7 +42,9 @@ run("127.0.0.1", int(sys.argv[1]), SandboxConfig(fixed_latency_s=float(sys.argv[
 def sandbox_process(latency_s: float) -> Iterator[str]:
     """The sandbox in a process of its own; yields its address."""
     port = free_port()
-    with subprocess.Popen([sys.executable, "-c", SANDBOX, str(port), str(latency_s)], stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", SANDBOX, str(port), str(latency_s)], stderr=subprocess.DEVNULL
+    ) as process:
         try:
             wait_for(lambda: is_up(port), timeout_s=20, what="the sandbox")
             yield f"http://127.0.0.1:{port}"
@@ -115,7 +118,8 @@ def measure(cluster: Cluster, servers: Servers, base_url: str, *, count: int, wo
     calls = ledger["calls"] - calls_before
     spent = [1000 * (b - a) / calls for a, b in zip(before, after, strict=True)]
     overheads = [
-        1000 * (seconds(t.created_at, t.completed_at) - critical_path(cluster, t)) / t.current_iteration for t in threads
+        1000 * (seconds(t.created_at, t.completed_at) - critical_path(cluster, t)) / t.current_iteration
+        for t in threads
     ]
     gaps = stall(cluster, threads)
     print(f"## {title}")
@@ -132,7 +136,7 @@ def stall(cluster: Cluster, threads: Sequence[Thread]) -> float:
     longest = 0.0
     for thread in threads:
         times = [event.timestamp for event in cluster.services.store.logs_of(thread.id)]
-        longest = max([longest, *(seconds(a, b) for a, b in zip(times, times[1:], strict=False))])
+        longest = max([longest, *(seconds(a, b) for a, b in itertools.pairwise(times))])
     return longest
 
 
@@ -144,7 +148,9 @@ def main() -> None:
     options = parser.parse_args()
     with open_servers() as servers:
         run(servers, count=1, latency_s=0.2, workers=2, concurrency=64, title="one thread alone, 200 ms a call")
-        run(servers, count=options.threads, latency_s=0.0, workers=2, concurrency=64, title="throughput, models at once")
+        run(
+            servers, count=options.threads, latency_s=0.0, workers=2, concurrency=64, title="throughput, models at once"
+        )
         if options.in_flight:
             title = f"{options.in_flight} threads in flight, 1 s a call"
             run(servers, count=options.in_flight, latency_s=1.0, workers=2, concurrency=250, title=title)

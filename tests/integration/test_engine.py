@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -66,9 +67,7 @@ def test_a_worker_killed_in_mid_call_costs_at_most_the_calls_in_flight(servers: 
         ended = cluster.await_ended(threads)
         after = ledger.summarise()
         session_id = threads[0].session_id
-        wait_for(
-            lambda: not cluster.services.store.get_session(session_id).reservations, timeout_s=30, what="settling"
-        )
+        wait_for(lambda: not cluster.services.store.get_session(session_id).reservations, timeout_s=30, what="settling")
         paid = [response for thread in ended for response in cluster.services.store.responses_of(thread.id)]
         session = cluster.services.store.get_session(session_id)
         events = Counter(e.event_type for thread in ended for e in cluster.services.store.logs_of(thread.id))
@@ -123,7 +122,7 @@ def test_breakers_open_under_faults_and_close_when_these_end(servers: Servers, t
         "rate_limit share=1 models=mistral retry_after_s=1",
     ]
     config = SandboxConfig(latency_scale=0.02, faults=tuple(map(parse_fault, faults)))
-    quick = {"backoff_s": 0.1, "backoff_max_s": 0.2, "call_timeout_s": 1, "probe_s": 2}
+    quick: dict[str, Any] = {"backoff_s": 0.1, "backoff_max_s": 0.2, "call_timeout_s": 1, "probe_s": 2}
 
     with open_cluster(servers, tmp_path, config=config, **quick) as cluster:
         cluster.start("beat")
@@ -133,7 +132,9 @@ def test_breakers_open_under_faults_and_close_when_these_end(servers: Servers, t
         responses = [r for thread in threads for r in store.responses_of(thread.id)]
         logs = [event for thread in threads for event in store.logs_of(thread.id)]
         start, end = threads[0].created_at, cluster.services.clock()
-        opened = {e.model_involved for e in store.find_between(LogEvent, "timestamp", start, end, event_type="breaker_opened")}
+        opened = {
+            e.model_involved for e in store.find_between(LogEvent, "timestamp", start, end, event_type="breaker_opened")
+        }
         requests.delete(f"{cluster.sandbox.address}/sandbox/faults", timeout=5)
 
         def are_available() -> bool:

@@ -12,7 +12,18 @@ from orchestratex.sandbox.models import MODELS
 from orchestratex.sandbox.world import true_quality
 from tests.support import World, answer_by_rule
 
-SUBJECTS = ["queues", "glaciers", "sonnets", "fractions", "contracts", "orchids", "compilers", "tides", "budgets", "maps"]
+SUBJECTS = [
+    "queues",
+    "glaciers",
+    "sonnets",
+    "fractions",
+    "contracts",
+    "orchids",
+    "compilers",
+    "tides",
+    "budgets",
+    "maps",
+]
 TASKS = [
     "Write a Python function that sorts {} and handles empty input",
     "Explain the history and the future of {} to a curious reader",

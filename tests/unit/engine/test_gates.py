@@ -11,7 +11,6 @@ from orchestratex.limits.base import NoLimiter
 from orchestratex.limits.breaker import BreakerState
 from orchestratex.limits.memory import MemoryLimiter
 from orchestratex.providers.base import CompletionRequest
-from orchestratex.rules import markers
 from orchestratex.settings import Settings
 from orchestratex.steps.probe import probe
 from orchestratex.steps.reconcile import reconcile

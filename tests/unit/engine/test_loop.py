@@ -408,7 +408,10 @@ def test_stragglers_are_left_behind_after_the_panels_deadline() -> None:
         ({"prompt": "  "}, "prompt"),
         ({"preferred_models": ["gpt9"]}, "preferred_models"),
         ({"preferred_models": ["qwen"], "excluded_models": ["qwen"]}, "preferred_models"),
-        ({"excluded_models": ["gpt4", "gpt4-turbo", "grok", "qwen", "claude", "llama", "mistral", "gemini"]}, "excluded"),
+        (
+            {"excluded_models": ["gpt4", "gpt4-turbo", "grok", "qwen", "claude", "llama", "mistral", "gemini"]},
+            "excluded",
+        ),
         ({"excluded_models": ["gpt4", "gpt4-turbo", "grok", "qwen", "claude", "llama", "mistral"]}, "no evaluator"),
     ],
 )
