@@ -1,7 +1,8 @@
-"""Real servers and real worker processes for integration tests, each test with a database and broker keys of its own."""
+"""Real servers and workers for integration tests, each test with a database and broker keys of its own."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -147,10 +148,8 @@ class Cluster:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
         for process in self.processes:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                pass
             try:
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
