@@ -1,4 +1,4 @@
-"""Two corrections to kombu's Redis transport (5.7), each with its reason. Applied once, when workers/app.py is imported."""
+"""Two corrections to kombu's Redis transport (5.7), each with its reason. Applied once, when the app is imported."""
 
 from __future__ import annotations
 
