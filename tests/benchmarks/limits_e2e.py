@@ -64,7 +64,9 @@ def main() -> None:
     first, last = starts[0] + WARM_UP_S, starts[-1]
     steady = [each for each in tokens if first <= each[0] < last]
     minutes = (last - first) / 60
-    print(f"{len(calls)} calls in {starts[-1] - starts[0]:.0f} s, limits {options.requests} and {options.tokens} a minute")
+    print(
+        f"{len(calls)} calls in {starts[-1] - starts[0]:.0f} s, limits {options.requests} and {options.tokens} a minute"
+    )
     print(f"most requests in any 60 s: {most_in_window(requests)}")
     print(f"most tokens in any 60 s: {most_in_window(tokens)}; largest call {max(n for _, n in tokens)}")
     used = [len(steady) / minutes / options.requests, sum(n for _, n in steady) / minutes / options.tokens]
