@@ -106,6 +106,28 @@ class Cluster:
         self.processes.append(process)
         return process
 
+    def dump_store(self) -> str:
+        """Every document of every collection, as text."""
+        database = make_store(self.settings).database
+        names = database.list_collection_names()
+        text = "\n".join(repr(document) for name in names for document in database[name].find())
+        database.client.close()
+        return text
+
+    def dump_broker(self) -> str:
+        """Every value of this cluster's keys in Redis, as text."""
+        prefix = self.environment["ORCHESTRATEX_BROKER_PREFIX"]
+        readers = {"list": "lrange", "zset": "zrange"}
+        with redis.Redis.from_url(self.environment["ORCHESTRATEX_REDIS_URL"], decode_responses=True) as client:
+            values: list[object] = []
+            for key in client.scan_iter(match=f"{prefix}*", count=1000):
+                kind = str(client.type(key))
+                if kind in readers:
+                    values.append(getattr(client, readers[kind])(key, 0, -1))
+                else:
+                    values.append({"hash": client.hgetall, "set": client.smembers}.get(kind, client.get)(key))
+        return repr(values)
+
     def flush_broker(self) -> None:
         """Delete every key of this cluster's broker, as a FLUSHALL would."""
         prefix = self.environment["ORCHESTRATEX_BROKER_PREFIX"]

@@ -1,4 +1,4 @@
-"""The formulas of `algorithm_metrics` and of a profile's `performance_metrics`.
+"""The formulas of `algorithm_metrics`.
 
 A window is half open: its start belongs to it, its end to the next. What counts where:
 
@@ -37,7 +37,7 @@ from orchestratex.domain.metrics import (
     QualityMetrics,
     SystemHealth,
 )
-from orchestratex.domain.profile import PerformanceMetrics, Profile
+from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
@@ -141,25 +141,6 @@ def roll_up(
             peak_concurrent_sessions=count_peak(everyone, start, end),
         ),
         updated_at=now,
-    )
-
-
-def profile_metrics(
-    model: str, *, responses: Iterable[Response], ratings: Sequence[float], probes: int = 0, probes_passed: int = 0
-) -> PerformanceMetrics:
-    """Return what the model has shown. `ratings` are the scores 1-10 that panels gave to its answers.
-
-    A request is a call that was sent; success_rate is the share of those decided (completed or failed) that came back,
-    superseded ones left out; average_response_time that of the completed ones; tokens are those of all calls.
-    """
-    own = [r for r in responses if r.model_name == model]
-    return PerformanceMetrics(
-        average_response_time=_mean(r.response_time for r in own if r.status is ResponseStatus.COMPLETED),
-        success_rate=_measure_success(own),
-        average_quality_rating=_mean(ratings),
-        total_requests=sum(_was_sent(r) for r in own),
-        total_tokens_processed=sum(r.tokens_used.total_tokens for r in own if r.tokens_used),
-        uptime_percentage=100 * probes_passed / probes if probes else None,
     )
 
 

@@ -147,6 +147,9 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
         return _fail(thread, response, BreakerOpenError(response.model_name, passage.why), services)
     if passage.wait_s > 0:
         return _give_back(thread, response, passage, services)
+    if not services.store.is_current(thread):  # the last look before money is spent
+        gates.give_up(response, passage, services)
+        return _leave(thread, response, services)
     sent = _mark_sent(response, messages, hold.amount, services)
     if sent is None:
         gates.give_up(response, passage, services)

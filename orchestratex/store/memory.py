@@ -462,10 +462,6 @@ class MemoryStore:
             if thread.due_step is Step.EVALUATE and thread.panel_deadline is not None and thread.panel_deadline < now
         ][:limit]
 
-    def sessions_with_reservations(self, *, limit: int) -> list[Session]:
-        held = [session for session in self._all(Session) if session.held_nanos > 0]
-        return sorted(held, key=lambda session: session.updated_at)[:limit]
-
     def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
         before = self._now() - timedelta(seconds=idle_s)
         with self._lock:

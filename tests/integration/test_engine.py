@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import requests
 
-from orchestratex.domain.base import LogLevel, ResponseStatus, StopReason, ThreadStatus
+from orchestratex.domain.base import LogLevel, ResponseStatus, StopReason, ThreadStatus, to_nanos
 from orchestratex.domain.log import LogEvent
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.faults import parse_fault
+from orchestratex.steps.measure import measure
 from tests.cluster import Cluster, Servers, open_cluster, wait_for
 
 pytestmark = pytest.mark.integration
@@ -43,6 +44,7 @@ def test_sixty_threads_of_one_session_complete_on_two_workers(servers: Servers, 
         responses = [r for thread in threads for r in cluster.services.store.responses_of(thread.id)]
         summary = find_summary(cluster)
         session = cluster.services.store.get_session(threads[0].session_id)
+        metrics = measure(cluster.services)
 
     assert Counter(thread.thread_status for thread in threads) == {ThreadStatus.COMPLETED: 60}
     assert max(Counter(response.key for response in responses).values()) == 1
@@ -51,6 +53,7 @@ def test_sixty_threads_of_one_session_complete_on_two_workers(servers: Servers, 
     assert summary["repeated_responses"] == 0
     assert summary["cost_nanos"] == sum(thread.total_cost_nanos for thread in threads)
     assert session.total_cost_nanos == summary["cost_nanos"]
+    assert to_nanos(sum(window.cost_efficiency.total_cost for window in metrics)) == summary["cost_nanos"]
     assert (session.held_nanos, session.reservations) == (0, {})
     assert all((t.final_quality_score or 0) >= (t.scores[0].score or 0) for t in threads)
 
@@ -194,6 +197,30 @@ def test_the_cost_limit_stops_the_loop_with_the_best_response(servers: Servers, 
     assert thread.final_response
     assert session.total_cost_nanos <= 10_000_000
     assert session.held_nanos == 0
+
+
+def test_a_key_appears_nowhere_after_a_run_with_failures(servers: Servers, tmp_path: Path) -> None:
+    key = "sk-planted-0123456789abcdef"
+    faults = [
+        "server_error share=0.5 models=gpt4",
+        "garbage share=0.5 models=claude",
+        "drop share=0.5 models=llama",
+        "malformed share=1 models=grok tasks=evaluate",
+    ]
+    config = SandboxConfig(latency_scale=0.02, faults=tuple(map(parse_fault, faults)))
+    options: dict[str, Any] = {"models_api_key": key, "backoff_s": 0.1, "backoff_max_s": 0.2, "log_level": "DEBUG"}
+
+    with open_cluster(servers, tmp_path, config=config, **options) as cluster:
+        cluster.await_ended(cluster.submit(PROMPTS))
+        documents = cluster.dump_store()
+        messages = cluster.dump_broker()
+        text = cluster.log_text()
+
+    assert "error_occurred" in documents
+    assert "evaluate" in text
+    assert key not in documents
+    assert key not in messages
+    assert key not in text
 
 
 def test_no_error_is_logged_and_no_argument_holds_more_than_ids(servers: Servers, tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ from orchestratex.domain.base import (
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.metrics import Metrics
 from orchestratex.domain.profile import Profile, RateLimits
-from orchestratex.domain.response import Response, Usage
+from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.rules.rollup import count_peak, end_period, profile_metrics, roll_up, start_period
+from orchestratex.rules.rollup import count_peak, end_period, roll_up, start_period
 
 START = datetime(2025, 3, 1, 10, tzinfo=UTC)
 
@@ -274,29 +274,3 @@ def test_selections_and_criticisms_count_with_their_thread() -> None:
 )
 def test_peak_is_the_most_sessions_open_at_once(spans: list[tuple[float, float | None]], peak: int) -> None:
     assert count_peak([make_session(*span) for span in spans], START, at(60)) == peak
-
-
-def test_profile_metrics_come_from_the_models_own_calls() -> None:
-    thread = make_thread(make_session())
-    responses = [
-        make_response(thread, response_time=100, tokens_used=Usage(total_tokens=30)),
-        make_response(thread, status=ResponseStatus.FAILED, response_time=900),
-        make_response(thread, status=ResponseStatus.FAILED, sent_at=None),
-        make_response(thread, status=ResponseStatus.PENDING, sent_at=None),
-        make_response(thread, "b", response_time=5),
-    ]
-
-    metrics = profile_metrics("a", responses=responses, ratings=[6.0, 8.0], probes=10, probes_passed=9)
-
-    assert (metrics.average_response_time, metrics.average_quality_rating, metrics.uptime_percentage) == (100, 7, 90)
-    assert metrics.success_rate == pytest.approx(1 / 3)
-    assert (metrics.total_requests, metrics.total_tokens_processed) == (2, 30)
-
-
-def test_a_model_without_traffic_has_no_means() -> None:
-    metrics = profile_metrics("a", responses=[], ratings=[])
-
-    assert metrics.success_rate is None
-    assert metrics.average_quality_rating is None
-    assert metrics.uptime_percentage is None
-    assert metrics.total_requests == 0
