@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -41,8 +42,14 @@ def prompt_tokens(text: str, *, json_schema: Mapping[str, Any] | None = None) ->
     """Input tokens of a call that sends `text` and the schema of its reply, estimated from above."""
     tokens = estimate_tokens(text) + _MESSAGE_OVERHEAD
     if json_schema is not None:
-        tokens += estimate_tokens(json.dumps(json_schema)) + _SCHEMA_OVERHEAD
+        tokens += _schema_tokens(json.dumps(json_schema)) + _SCHEMA_OVERHEAD
     return tokens
+
+
+@functools.lru_cache(maxsize=16)
+def _schema_tokens(text: str) -> int:
+    """The few schemas in use are counted once, not with every call."""
+    return estimate_tokens(text)
 
 
 def worst_case(profile: Profile, *, input_tokens: int, max_tokens: int) -> int:

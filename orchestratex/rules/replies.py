@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import Any, TypeVar
@@ -100,6 +101,7 @@ def parse_evaluation(reply: str) -> EvaluationReply:
     return _read(reply, _EVALUATION, "{")
 
 
+@functools.cache
 def evaluation_schema() -> dict[str, Any]:
     """The JSON schema of an evaluator's reply, in the strict subset that every dialect holds a model to.
 
