@@ -15,12 +15,13 @@ from orchestratex.rules.final import choose_final
 from orchestratex.rules.flow import best_score
 from orchestratex.rules.selection import ALGORITHM_VERSION, selection_outcome
 from orchestratex.steps.moves import Move
+from orchestratex.steps.panel import leave_behind
 from orchestratex.steps.services import Services
 
 
 def finish(thread: Thread, services: Services) -> Move:
     """End the thread: the best response is what the user gets, and every selection learns how it turned out."""
-    services.store.supersede_responses(thread.id)
+    leave_behind(thread, services)
     best = services.store.get_response(thread.best_response_id, brief=True) if thread.best_response_id else None
     now = services.clock()
     if best is not None:

@@ -10,7 +10,7 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.thread import IterationScore, Thread
 from orchestratex.rules.panel import affordable_subset, choose_evaluators
 from orchestratex.rules.prompts import evaluate_prompt
-from orchestratex.steps import budget
+from orchestratex.steps import budget, gates
 from orchestratex.steps.calls import call_worst_case
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.select import pending_response
@@ -51,6 +51,14 @@ def close_panel(thread: Thread, services: Services) -> Thread | None:
     if thread.due_step is not Step.EVALUATE or services.store.has_pending(thread.id):
         return None
     return services.store.move_thread(thread, Move(Step.WEIGH).fields(thread))
+
+
+def leave_behind(thread: Thread, services: Services) -> None:
+    """Supersede what is still pending of the thread, and give up the slots that waiting calls have booked."""
+    for response in services.store.pending_of(thread.id):
+        if response.lease_token is None:
+            gates.forget_booking(response, services)
+    services.store.supersede_responses(thread.id)
 
 
 def _first_best(thread: Thread, answer: Response) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from orchestratex.domain.thread import IterationScore, Thread
 from orchestratex.rules.flow import Decision, best_score, next_step
 from orchestratex.rules.scoring import aggregate, improvement_noise, weigh_refinement
 from orchestratex.steps.moves import Move, stop
+from orchestratex.steps.panel import leave_behind
 from orchestratex.steps.services import Services
 
 
 def weigh(thread: Thread, services: Services) -> Move:
     """Put the panel's scores together, keep the best response so far, and decide whether to go on."""
-    services.store.supersede_responses(thread.id)  # stragglers: before reading, so that none arrives in between
+    leave_behind(thread, services)  # stragglers: before reading, so that none arrives in between
     answer = _answer(thread, services)
     evaluations = services.store.evaluations_of(thread.id, brief=True)
     score = _score(thread, answer, evaluations)
