@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     openrouter_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENROUTER_API_KEY"))
     google_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("GEMINI_API_KEY"))
 
+    # a TOML file of profiles that init-db loads: what a deployment states about its models stays in its own repository,
+    # and wins over `models edit` in the fields that it names; None: the shipped eight
+    profiles_file: str | None = Field(
+        default=None, validation_alias=AliasChoices("ORCHESTRATEX_PROFILES", "profiles_file")
+    )
+
     proxy: str | None = None  # the address of a proxy for all calls to providers; none is read from elsewhere
 
     # calls

@@ -1,4 +1,4 @@
-"""`orchestratex models`: what we know about the models."""
+"""`orchestratex models`: what we know about the models, and how that changes."""
 
 from __future__ import annotations
 
@@ -6,24 +6,45 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestratex.cli import check, profiles
+from orchestratex.errors import InputError
+
 if TYPE_CHECKING:
     from orchestratex.domain.profile import Profile
     from orchestratex.settings import Settings
 
 COLUMNS = ("model", "provider", "version", "available", "reached by", "$/M in", "$/M out", "quality", "calls")
 
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.command()(profiles.add)
+app.command()(profiles.edit)
+app.command()(profiles.enable)
+app.command()(profiles.disable)
+app.command()(check.check)
 
-def models(json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False) -> None:
-    """List the models: availability, prices per million tokens, quality, and whether they can be reached from here."""
+
+@app.callback()
+def models(
+    context: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False
+) -> None:
+    """List the models, with prices per million tokens and whether they can be reached from here; or change them."""
+    if context.invoked_subcommand is None:
+        list_models(json=json)
+    elif json:
+        raise InputError("--json", f"belongs behind `{context.invoked_subcommand}`")
+
+
+def list_models(*, json: bool) -> None:
+    """Print the list."""
     from orchestratex.cli import reach
     from orchestratex.cli.inputs import read_settings
     from orchestratex.cli.output import print_json, print_table
 
     settings = read_settings()
     with reach.reach_store(settings) as reached:
-        profiles = reached.services.store.profiles()
+        known = reached.services.store.profiles()
     is_sandbox = reached.stack is not None and not settings.models_base_url and not settings.provider_keys()
-    views = [view_model(profile, describe_reach(profile, settings, is_sandbox=is_sandbox)) for profile in profiles]
+    views = [view_model(profile, describe_reach(profile, settings, is_sandbox=is_sandbox)) for profile in known]
     if json:
         print_json(views)
     else:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -16,8 +18,10 @@ from orchestratex.local import LocalStack, local_stack
 from orchestratex.local.pids import is_alive
 from orchestratex.local.state import home_directory, read_state
 from orchestratex.settings import Settings
+from orchestratex.steps.profiles import load_profiles
 from orchestratex.steps.services import Services
 from orchestratex.store.migrations import init_db
+from orchestratex.store.profiles import read_profiles
 
 WORKING = ("worker", "control", "beat")
 NO_MODELS = "http://127.0.0.1:9/v1"  # commands that read call no model: no sandbox need be started for them
@@ -63,17 +67,20 @@ def is_stack_running(settings: Settings) -> bool:
 
 
 @contextmanager
-def reach_store(settings: Settings) -> Iterator[Reached]:
-    """Services for commands that only read: without a running stack the servers alone are started meanwhile."""
+def reach_store(settings: Settings, *, with_models: bool = False) -> Iterator[Reached]:
+    """Services for commands that need no worker: without a running stack the servers alone are started meanwhile.
+
+    `with_models` starts the sandbox beside them where no other model is set.
+    """
     if names_services(settings):
         with open_services(settings) as services:
             services.store.ping()
             yield Reached(services)
         return
-    without_models = settings.model_copy(update={"models_base_url": settings.models_base_url or NO_MODELS})
+    no_models = {} if with_models else {"models_base_url": settings.models_base_url or NO_MODELS}
     with (
         local_stack(
-            without_models,
+            settings.model_copy(update=no_models),
             processes=(),
             quiet=True,
             on_event=_ignore,
@@ -187,10 +194,18 @@ def check_services(services: Services) -> None:
 
 
 def init_database(settings: Settings) -> list[str]:
-    """Bring the database to its present form; returns what was done."""
+    """Bring the database to its present form, with the profiles of the settings' file; returns what was done.
+
+    Raises InputError when the file is not good; then no profile of it was written.
+    """
+    path = settings.profiles_file
+    rows = read_profiles(Path(path), field="ORCHESTRATEX_PROFILES") if path else []
     store = make_store(settings)
     try:
-        return init_db(store)
+        done = init_db(store)
+        if rows:
+            done += [f"{path}: {line}" for line in load_profiles(rows, store, now=datetime.now(UTC)).describe()]
+        return done
     finally:
         store.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,18 +36,27 @@ def up(
         stack.wait()
 
 
-def init_db(json: Annotated[bool, typer.Option("--json", help="Print a JSON list of what was done.")] = False) -> None:
-    """Bring the database to its present form: validators, indexes, migrations, model profiles. It may run again."""
+def init_db(
+    profiles: Annotated[
+        Path | None, typer.Option(help="A TOML file of profiles to load; by default ORCHESTRATEX_PROFILES.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list of what was done.")] = False,
+) -> None:
+    """Bring the database to its present form: validators, indexes, migrations, model profiles. It may run again.
+
+    A file's new models are added, known ones changed in the fields that it names.
+    """
     from orchestratex.cli import reach
     from orchestratex.cli.inputs import read_settings
     from orchestratex.cli.output import print_json
 
     settings = read_settings()
+    named = {"profiles_file": str(profiles) if profiles else settings.profiles_file}
     if settings.mongodb_uri:
-        done = reach.init_database(settings)
-    else:
-        with reach.reach_store(settings) as reached:
-            done = reach.init_database(reached.services.settings)
+        done = reach.init_database(settings.model_copy(update=named))
+    else:  # servers that start for this command load no file, so that the lines say what was done
+        with reach.reach_store(settings.model_copy(update={"profiles_file": None})) as reached:
+            done = reach.init_database(reached.services.settings.model_copy(update=named))
     if json:
         print_json(done)
         return

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 
 from orchestratex.domain.base import (
@@ -67,3 +69,19 @@ class Profile(Document):
     prices_as_of: str | None = None  # the day on which its prices were looked up, YYYY-MM-DD
     probes: Count = 0
     probes_passed: Count = 0
+
+
+# What running records about a model, and what an operator switches: no file of profiles and no edit sets it.
+STATE_FIELDS: Final = frozenset(
+    {
+        "id",
+        "is_active",
+        "is_available",
+        "last_health_check",
+        "performance_metrics",
+        "created_at",
+        "updated_at",
+        "probes",
+        "probes_passed",
+    }
+)

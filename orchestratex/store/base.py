@@ -194,6 +194,12 @@ class Store(Protocol):
     def insert_profiles(self, profiles: Sequence[Profile]) -> None:
         """Add profiles that are not there yet, by model name."""
 
+    def write_profiles(self, added: Sequence[Profile], changes_by_name: Mapping[str, Changes]) -> bool:
+        """Add profiles and change others, all or none.
+
+        False (and no change) when one to be added is there already, or one to be changed is gone.
+        """
+
     def put_metrics(self, metrics: Metrics) -> None:
         """Add or replace the metrics of a window."""
 

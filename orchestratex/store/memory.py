@@ -216,6 +216,17 @@ class MemoryStore:
     def insert_profiles(self, profiles: Sequence[Profile]) -> None:
         self._insert(profiles)
 
+    def write_profiles(self, added: Sequence[Profile], changes_by_name: Mapping[str, Changes]) -> bool:
+        with self._lock:
+            known = {profile.model_name for profile in self._all(Profile)}
+            names = [profile.model_name for profile in added]
+            if known & set(names) or len(set(names)) < len(names) or set(changes_by_name) - known - set(names):
+                return False
+            self._insert(added)
+            for name, changes in changes_by_name.items():
+                self.update_profile(name, changes)
+            return True
+
     def put_metrics(self, metrics: Metrics) -> None:
         with self._lock:
             for known in self._all(Metrics):

@@ -13,6 +13,7 @@ from bson import ObjectId
 from bson.codec_options import CodecOptions
 from pydantic import BaseModel
 from pymongo import ASCENDING, DESCENDING, MongoClient, ReturnDocument, UpdateOne
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConfigurationError, ConnectionFailure, DuplicateKeyError, ExecutionTimeout
 from pymongo.uri_parser import parse_uri
@@ -314,6 +315,26 @@ class MongoStore:
     def insert_profiles(self, profiles: Sequence[Profile]) -> None:
         for profile in profiles:
             self._insert(profile)
+
+    def write_profiles(self, added: Sequence[Profile], changes_by_name: Mapping[str, Changes]) -> bool:
+        """See Store. One transaction; it is run again when a worker writes to the same profile meanwhile."""
+        profiles = self._collection(Profile)
+
+        def write(session: ClientSession) -> bool:
+            for profile in added:
+                profiles.insert_one(dump(profile), session=session)
+            for name, changes in changes_by_name.items():
+                update = {"$set": _dump_value(changes), "$currentDate": {"updated_at": True}}
+                if not profiles.update_one({"model_name": name}, update, session=session).matched_count:
+                    session.abort_transaction()
+                    return False
+            return True
+
+        try:
+            with self.client.start_session() as session:
+                return session.with_transaction(write)
+        except DuplicateKeyError:
+            return False
 
     def put_metrics(self, metrics: Metrics) -> None:
         window = {"time_period": metrics.time_period, "metric_date": metrics.metric_date}

@@ -37,7 +37,7 @@ def _use_world(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[None]:
     """Commands reach the world; its workers are done before the command first looks."""
 
     @contextmanager
-    def reach_store(_settings: Settings) -> Iterator[Reached]:
+    def reach_store(_settings: Settings, *, with_models: bool = False) -> Iterator[Reached]:
         yield Reached(world.services)
 
     @contextmanager
