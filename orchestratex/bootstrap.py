@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -131,6 +132,7 @@ def assemble(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     jitter: Callable[[], float] = random.random,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Services:
     """Put ports together to what steps receive; tests hand in the shipped fakes.
 
@@ -147,6 +149,7 @@ def assemble(
         clock=clock,
         nonce=nonce,
         jitter=jitter,
+        sleep=sleep,
         heart=heart,
         journal=Journal(store, clock=clock, active_requests=lambda: heart.active),
         cache=ProfileCache(store),

@@ -62,6 +62,7 @@ class World:
             clock=self.clock,
             nonce=lambda: f"{next(numbers):016x}",
             jitter=lambda: 0.5,
+            sleep=self.clock.pass_time,
         )
         self.store.insert_profiles(shipped_profiles(self.clock()))
 

@@ -191,10 +191,11 @@ def _mark_sent(response: Response, messages: Messages, amount: int, services: Se
 def _give_back(thread: Thread, response: Response, passage: gates.Passage, services: Services) -> Called:
     """Let the call wait without a worker. Waiting is no attempt: the reservation stands for the next claim."""
     waiting = {"attempt": response.attempt - 1, "reserved_nanos": response.reserved_nanos, "days": response.days}
-    released = services.store.update_response(response, waiting, is_release=True, delay_s=passage.wait_s)
+    delay_s = max(0.0, passage.wait_s - gates.SHORT_WAIT_S)
+    released = services.store.update_response(response, waiting, is_release=True, delay_s=delay_s)
     if released is None:
         return Called(CallState.LEFT, thread, why="the lease was lost before sending")
-    return Called(CallState.WAITING, thread, released, delay_s=passage.wait_s, why=passage.why)
+    return Called(CallState.WAITING, thread, released, delay_s=delay_s, why=passage.why)
 
 
 def _has_alternative(thread: Thread, response: Response, services: Services) -> bool:

@@ -29,6 +29,8 @@ _BREAKING = (  # the provider's own trouble; a 429 is the limiter's matter, a re
     MalformedCompletionError,
 )
 _AWAY_PAUSE_S = 2.0  # without Redis: how soon to ask again
+SHORT_WAIT_S = 0.4  # what the way through the queue takes: calls come back so much early, and sit out the rest
+_SHORT_WAITS = 4  # in a row, for slots move when others are corrected
 _RATE_LIMITED_PAUSE_S = 5.0  # after a 429 that does not say how long
 
 
@@ -51,13 +53,7 @@ def pass_gates(response: Response, profile: Profile, tokens: int, services: Serv
         is_trial = verdict.is_trial
         if not verdict.is_allowed:
             return Passage(verdict.wait_s, is_broken=True, why=f"{model}'s breaker is {verdict.state.value}")
-        wait_s = services.limiter.book(
-            model,
-            call_id=str(response.id),
-            requests_per_minute=profile.rate_limits.requests_per_minute,
-            tokens_per_minute=profile.rate_limits.tokens_per_minute,
-            tokens=tokens,
-        )
+        wait_s = _book(response, profile, tokens, services)
         if wait_s > 0 and is_trial:
             services.breaker.give_back(model)
     except LimiterUnavailableError as error:  # fail closed: nobody knows what is allowed
@@ -66,6 +62,22 @@ def pass_gates(response: Response, profile: Profile, tokens: int, services: Serv
                 services.breaker.give_back(model)
         return Passage(_AWAY_PAUSE_S, why=str(error))
     return Passage(wait_s, is_trial=is_trial, why=f"{model}'s rate limit" if wait_s else "")
+
+
+def _book(response: Response, profile: Profile, tokens: int, services: Services) -> float:
+    """Book a slot, and sit out a wait that is shorter than sending the call through the queue once more."""
+    for _ in range(_SHORT_WAITS):
+        wait_s = services.limiter.book(
+            profile.model_name,
+            call_id=str(response.id),
+            requests_per_minute=profile.rate_limits.requests_per_minute,
+            tokens_per_minute=profile.rate_limits.tokens_per_minute,
+            tokens=tokens,
+        )
+        if not 0 < wait_s <= SHORT_WAIT_S:
+            break
+        services.sleep(wait_s)
+    return wait_s
 
 
 def report_success(response: Response, passage: Passage, estimated: int, actual: int, services: Services) -> None:

@@ -81,6 +81,7 @@ class Services:
     clock: Callable[[], datetime]
     nonce: Callable[[], str]  # unguessable text for fences
     jitter: Callable[[], float]  # 0 to 1, even
+    sleep: Callable[[float], None]  # seconds
     heart: Heart
     journal: Journal
     cache: ProfileCache = field(repr=False)

@@ -56,6 +56,7 @@ def limit_rates(world: World, requests_per_minute: int) -> MemoryLimiter:
         clock=world.clock,
         nonce=world.services.nonce,
         jitter=world.services.jitter,
+        sleep=world.clock.pass_time,
     )
     for profile in world.store.profiles():
         limits = profile.rate_limits.model_copy(update={"requests_per_minute": requests_per_minute})
