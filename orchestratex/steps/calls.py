@@ -141,7 +141,10 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
         return _unaffordable(thread, response, str(error), services)
     response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": hold.amount})
     worst_tokens = given + hold.max_tokens
-    estimated = services.expectations.expect(response.model_name, response.role, worst_tokens)
+    expectations, characters = services.expectations, len(messages.text)
+    estimated = expectations.expect(
+        response.model_name, response.role, characters=characters, max_tokens=hold.max_tokens
+    )
     passage = gates.pass_gates(response, profile, estimated, services)
     if passage.is_broken and _has_alternative(thread, response, services):
         return _fail(thread, response, BreakerOpenError(response.model_name, passage.why), services)
@@ -169,7 +172,8 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
             charged = AttemptCost(nanos=nanos, source=source, usage=usage)
         return _fail(thread, sent, error, services, charged if error.may_be_charged else None)
     actual = completion.usage.total_tokens if completion.usage else estimated
-    services.expectations.learn(response.model_name, response.role, worst_tokens, actual)
+    if completion.usage is not None:
+        expectations.learn(response.model_name, response.role, characters=characters, usage=completion.usage)
     gates.report_success(sent, passage, estimated, actual, services)
     return _save(thread, sent, completion, profile, messages, services)
 

@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from orchestratex.domain.base import to_usd
 from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import Usage
 from orchestratex.limits.base import Limiter
 from orchestratex.limits.breaker import Breaker
 from orchestratex.providers.base import Providers
@@ -21,7 +22,8 @@ from orchestratex.steps.heart import Heart
 from orchestratex.steps.journal import Journal
 from orchestratex.store.base import Store
 
-_FIRST_SHARE = 0.5  # of its worst case that a call uses, until something is known
+_TOKENS_PER_CHARACTER = 0.25  # of English prose, until something is known
+_FIRST_OUTPUT_SHARE = 0.3  # of the output that a call allows, until something is known
 _MARGIN = 1.05  # a little above the truth: more would leave allowance unused while calls are in flight
 _LEARNING = 0.1  # weight of the newest call
 _PROFILES_AGE_S = 1.0  # profiles change rarely and are read with every call
@@ -49,23 +51,32 @@ class ProfileCache:
 
 
 class Expectations:
-    """How many tokens calls really use of what they may, learnt by model and role in this process.
+    """How many tokens calls really use, learnt by model and role in this process.
 
     The limiter paces by it: worst cases are for money, and would leave most of a provider's allowance unused.
     """
 
     def __init__(self) -> None:
-        self._shares: dict[tuple[str, str], float] = {}
+        self._input: dict[tuple[str, str], float] = {}  # tokens a character
+        self._output: dict[tuple[str, str], float] = {}  # tokens
 
-    def expect(self, model: str, role: str, worst: int) -> int:
-        """Tokens that a call with this worst case is likely to stay below."""
-        return max(1, math.ceil(worst * min(1.0, self._shares.get((model, role), _FIRST_SHARE) * _MARGIN)))
+    def expect(self, model: str, role: str, *, characters: int, max_tokens: int) -> int:
+        """Tokens that a call with a prompt of so many characters is likely to use."""
+        key = (model, role)
+        output = self._output.get(key, _FIRST_OUTPUT_SHARE * max_tokens)
+        likely = characters * self._input.get(key, _TOKENS_PER_CHARACTER) + min(output, max_tokens)
+        return max(1, math.ceil(likely * _MARGIN))
 
-    def learn(self, model: str, role: str, worst: int, actual: int) -> None:
+    def learn(self, model: str, role: str, *, characters: int, usage: Usage) -> None:
         """Take in what a call used."""
-        share = min(1.0, actual / max(1, worst))
-        known = self._shares.get((model, role), share)
-        self._shares[model, role] = known + _LEARNING * (share - known)
+        key = (model, role)
+        _blend(self._input, key, usage.input_tokens / max(1, characters))
+        _blend(self._output, key, usage.output_tokens)
+
+
+def _blend(known: dict[tuple[str, str], float], key: tuple[str, str], value: float) -> None:
+    """An exponentially weighted mean; the first value stands as it is."""
+    known[key] = known.get(key, value) + _LEARNING * (value - known.get(key, value))
 
 
 @dataclass(frozen=True)
