@@ -40,5 +40,5 @@ def setup_worker_logging(level: str) -> None:
     """One line an event on stderr, with the process's name."""
     line = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"
     logging.basicConfig(level=level, format=line, force=True)
-    for noisy in ("kombu", "amqp", "pymongo", "urllib3"):
+    for noisy in ("kombu", "amqp", "pymongo", "urllib3", "celery.worker.strategy", "celery.beat"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

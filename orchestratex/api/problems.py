@@ -19,6 +19,25 @@ _RETRY_AFTER_S: Final = "5"  # an election takes 12 s, a restart less
 _log = logging.getLogger(__name__)
 
 
+_SCHEMA: Final = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what was wrong, and the limit"},
+        "field": {"type": "string", "description": "the field that was wrong"},
+    },
+}
+
+
+def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route may answer with, for the API's description."""
+    content = {MEDIA_TYPE: {"schema": _SCHEMA}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
 def problem(
     status: int, detail: str, *, field: str | None = None, headers: dict[str, str] | None = None
 ) -> JSONResponse:

@@ -6,15 +6,24 @@ What a command needs is imported when it runs, so that `--help` is quick.
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from orchestratex import __version__
 from orchestratex.cli import models, serve, show, solve, stack, submit, trace
 from orchestratex.errors import InputError, OrchestratexError
 
 BAD_INPUT = 2
 FAILED = 1
 INTERRUPTED = 130
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"orchestratex {__version__}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="orchestratex",
@@ -24,6 +33,17 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Answer a prompt with several large language models as one durable, budgeted job."""
+
+
 app.command()(solve.solve)
 app.command()(stack.up)
 app.command()(submit.submit)

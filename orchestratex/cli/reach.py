@@ -157,6 +157,14 @@ def open_stack(
         time.sleep(LOOK_S)
 
 
+def refuse_second(stack: LocalStack, settings: Settings) -> bool:
+    """False for a stack that a reading command holds for a moment; raises LocalStackError for one that works."""
+    state = read_state(home_directory(settings.home))
+    if has_workers(stack) and state is not None:
+        raise LocalStackError(f"The stack runs already, in process {state.owner.pid}: use it, or end it first.")
+    return False
+
+
 def has_workers(stack: LocalStack) -> bool:
     """Whether the stack runs workers and their control."""
     kinds = {status.name.partition(".")[0] for status in stack.processes}

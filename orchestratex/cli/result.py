@@ -8,8 +8,11 @@ from orchestratex.domain.base import ThreadStatus
 from orchestratex.domain.thread import Thread
 
 
-def print_result(snapshot: Snapshot, *, uses_sandbox: bool) -> None:
-    """Print the final response, then how it came about; the summary alone when there is no response."""
+def print_result(snapshot: Snapshot, *, uses_sandbox: bool = False) -> None:
+    """Print the final response, then how it came about; the summary alone when there is no response.
+
+    With `uses_sandbox` it says who played the models, and that the cost is none.
+    """
     thread = snapshot.thread
     if thread.thread_status is ThreadStatus.COMPLETED and thread.final_response is not None:
         print_text(thread.final_response)
@@ -24,8 +27,11 @@ def _summarise(snapshot: Snapshot, uses_sandbox: bool) -> list[tuple[str, str]]:
         ("status", thread.thread_status.value),
         ("score", describe_score(thread)),
         ("iterations", f"{thread.current_iteration} of at most {thread.options.max_iterations}"),
-        ("models", ", ".join(snapshot.models) + (" (played by the sandbox)" if uses_sandbox else "")),
-        ("cost", format_cost(snapshot.cost_nanos)),
+        ("models", (", ".join(snapshot.models) or "none called") + (", played by the sandbox" if uses_sandbox else "")),
+        (
+            "cost",
+            format_cost(snapshot.cost_nanos) + (" (simulated)" if uses_sandbox else ""),
+        ),
         ("tokens", f"{thread.total_tokens_used:,}"),
         ("time", f"{thread.total_time_spent / 1000:.1f} s"),
         ("stop_reason", stop_reason),
@@ -43,4 +49,5 @@ def describe_score(thread: Thread) -> str:
     scores = describe_scores(thread)
     if not thread.is_ended or not scores or thread.best_model_id is None:
         return " → ".join(format_score(score) for score in scores) or "-"
-    return f"{format_score(scores[0])} → {final} ({thread.best_model_id})"
+    first = format_score(scores[0])
+    return f"{first} → {final} ({thread.best_model_id})" if len(scores) > 1 else f"{final} ({thread.best_model_id})"

@@ -22,6 +22,6 @@ def show(
     with reach.reach_store(read_settings()) as reached:
         snapshot = take_snapshot(wanted, reached.services)
     if json:
-        print_json(view_result(snapshot, uses_sandbox=reached.uses_sandbox))
+        print_json(view_result(snapshot))
     else:
-        print_result(snapshot, uses_sandbox=reached.uses_sandbox)
+        print_result(snapshot)

@@ -97,11 +97,7 @@ def view_thread(thread: Thread) -> dict[str, Any]:
     }
 
 
-def view_result(snapshot: Snapshot, *, uses_sandbox: bool) -> dict[str, Any]:
-    """A solved prompt as JSON."""
-    return {
-        **view_thread(snapshot.thread),
-        "models": snapshot.models,
-        "total_cost": to_usd(snapshot.cost_nanos),
-        "uses_sandbox": uses_sandbox,
-    }
+def view_result(snapshot: Snapshot, *, uses_sandbox: bool | None = None) -> dict[str, Any]:
+    """A solved prompt as JSON; who played its models is said only where that is known for this very run."""
+    view = {**view_thread(snapshot.thread), "models": snapshot.models, "total_cost": to_usd(snapshot.cost_nanos)}
+    return view if uses_sandbox is None else {**view, "uses_sandbox": uses_sandbox}

@@ -26,7 +26,7 @@ def up(
     with reach.open_stack(
         settings,
         (*PROCESSES, "flower") if flower else PROCESSES,
-        accept=lambda stack: stack.is_owner,
+        accept=lambda stack: stack.is_owner or reach.refuse_second(stack, settings),
         before_processes=lambda environment: reach.prepare_database(settings, environment),
         worker_count=workers,
         quiet=False,
