@@ -226,8 +226,12 @@ def _hold(
 ) -> _Held:
     """Set the worst case aside, for less output where the budget leaves less that is useful. Raises BudgetError."""
     amount = worst_case(profile, input_tokens=given, max_tokens=max_tokens)
-    if response.reserved_nanos >= amount:  # the panel's one update reserved it
-        return _Held(response.reserved_nanos, max_tokens, tuple(response.days))
+    held = (
+        response.reserved_nanos
+    )  # by the panel's one update, or before a wait: it stands, and so does what it pays for
+    if held:
+        fitting = affordable_output(profile, input_tokens=given, nanos=held) if held < amount else max_tokens
+        return _Held(held, max(1, min(max_tokens, fitting)), tuple(response.days))
     hold = budget.reserve(thread.session_id, thread.user_id, {response.money_key: amount}, services)
     if hold.is_granted:
         return _Held(amount, max_tokens, hold.days)

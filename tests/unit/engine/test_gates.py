@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from orchestratex.bootstrap import assemble
@@ -211,6 +213,23 @@ def test_a_days_budget_refuses_what_it_cannot_pay(limit: dict[str, float], spent
     assert "daily limit" in (thread.failure_reason or "")
     assert world.store.get_session(thread.session_id).total_cost_nanos == spent
     assert not world.store.accounts_with_reservations(limit=1)
+
+
+def test_an_answer_that_shrank_and_then_waited_is_still_inside_what_is_held() -> None:
+    world = World()
+    limiter = AwayLimiter()
+    world.services = dataclasses.replace(world.services, limiter=limiter)
+    thread = world.submit(PROMPT, cost_limit=0.0016, preferred_models=["qwen"], max_iterations=1)
+    for _ in range(3):
+        world.work(world.queue.messages.pop(0))
+    held = world.store.get_session(thread.session_id).held_nanos
+
+    limiter.is_away = False
+    work_on(world)
+
+    assert 0 < held <= 1_600_000
+    assert world.provider.requests[0].max_tokens < 2048
+    assert world.store.get_session(thread.session_id).total_cost_nanos <= 1_600_000
 
 
 def test_an_answer_shrinks_to_what_the_budget_leaves() -> None:
