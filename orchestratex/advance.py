@@ -10,6 +10,7 @@ from bson import ObjectId
 from orchestratex.domain.base import CALL_STEPS, Component, LogLevel, Step, StopReason
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError, StoreUnavailableError
+from orchestratex.faultpoints import FaultPoint
 from orchestratex.steps.analyse import analyse
 from orchestratex.steps.evaluate import evaluate
 from orchestratex.steps.finish import finish
@@ -42,10 +43,12 @@ def advance(thread_id: ObjectId, services: Services) -> str:
     done: list[str] = []
     while (thread := services.store.claim_thread(thread_id, lease_s=services.settings.lease_s)) is not None:
         step = thread.due_step
+        services.faults.reach(FaultPoint.STEP_CLAIMED)
         moved = _run_step(thread, services)
         done.append(str(step))
         if moved is None:
             return f"{', '.join(done)}: not moved"
+        services.faults.reach(FaultPoint.THREAD_MOVED)
         if moved.due_step is None:
             break
         if moved.due_step in CALL_STEPS:
@@ -86,6 +89,7 @@ def _go_on(result: Result, services: Services) -> bool:
     """Run inline what the move made due; True when a panel is open."""
     if result.moved is None:
         return False
+    services.faults.reach(FaultPoint.THREAD_MOVED)
     if result.moved.due_step in STEPS:
         advance(result.moved.id, services)
     return result.moved.due_step is Step.EVALUATE

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from orchestratex.domain.profile import Profile
 from orchestratex.errors import InputError, ProviderAuthenticationError, ProviderNotFoundError
+from orchestratex.faultpoints import FaultPoints, make_fault_points
 from orchestratex.limits.base import Limiter, NoLimiter
 from orchestratex.limits.breaker import Breaker, MemoryBreaker, RedisBreaker
 from orchestratex.limits.shared import RedisLimiter
@@ -133,6 +134,7 @@ def assemble(
     nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     jitter: Callable[[], float] = random.random,
     sleep: Callable[[float], None] = time.sleep,
+    faults: FaultPoints | None = None,
 ) -> Services:
     """Put ports together to what steps receive; tests hand in the shipped fakes.
 
@@ -153,4 +155,5 @@ def assemble(
         heart=heart,
         journal=Journal(store, clock=clock, active_requests=lambda: heart.active),
         cache=ProfileCache(store),
+        faults=faults or make_fault_points(settings.fault_points),
     )

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     broker_prefix: str = "ox:"  # of our keys in Redis
 
     log_level: str = "INFO"
+    fault_points: str | None = None  # tests only: a directory of orders, see faultpoints.py
 
     def provider_keys(self) -> dict[str, SecretStr]:
         """The keys that are set, by provider."""

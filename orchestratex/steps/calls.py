@@ -35,6 +35,7 @@ from orchestratex.errors import (
     ProviderNotFoundError,
     StoreUnavailableError,
 )
+from orchestratex.faultpoints import FaultPoint
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules.pricing import affordable_output, completion_cost, prompt_tokens, worst_case
 from orchestratex.rules.prompts import Messages
@@ -77,6 +78,7 @@ def run_call(response_id: ObjectId, build: BuildPrompt, services: Services) -> C
     if response is None or response.lease_token is None:
         return Called(CallState.LEFT, why="not pending, leased elsewhere, or waiting")
     with services.heart.hold(response.lease_token):
+        services.faults.reach(FaultPoint.CALL_CLAIMED)
         thread = services.store.get_thread(response.thread_id)
         if response.completion is not None:
             return Called(CallState.SAVED, thread, response, why="the ledger has its completion")
@@ -139,6 +141,7 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
         hold = _hold(thread, response, profile, given, max_tokens, services)
     except BudgetError as error:
         return _unaffordable(thread, response, str(error), services)
+    services.faults.reach(FaultPoint.CALL_RESERVED)
     response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": hold.amount})
     worst_tokens = given + hold.max_tokens
     expectations, characters = services.expectations, len(messages.text)
@@ -159,6 +162,7 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
         budget.settle(response, 0, services)
         return Called(CallState.LEFT, thread, why="the lease was lost before sending")
     request = _request(profile, sent, messages, hold.max_tokens)
+    services.faults.reach(FaultPoint.CALL_SENT)
     try:
         completion = services.providers.of(profile).complete(request)
     except ProviderError as error:
@@ -171,6 +175,7 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
             )
             charged = AttemptCost(nanos=nanos, source=source, usage=usage)
         return _fail(thread, sent, error, services, charged if error.may_be_charged else None)
+    services.faults.reach(FaultPoint.CALL_ANSWERED)
     actual = completion.usage.total_tokens if completion.usage else estimated
     if completion.usage is not None:
         expectations.learn(response.model_name, response.role, characters=characters, usage=completion.usage)
@@ -303,7 +308,9 @@ def _save(
     if saved is None:
         _settle_late(thread, response, cost, services)
         return Called(CallState.LEFT, thread, why="the lease was lost during the call")
+    services.faults.reach(FaultPoint.CALL_SAVED)
     budget.settle(response, nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
+    services.faults.reach(FaultPoint.CALL_SETTLED)
     return Called(CallState.SAVED, thread, saved)
 
 

@@ -7,6 +7,7 @@ from orchestratex.domain.base import Step as StepName
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
+from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.prompts import Messages, evaluate_prompt, number_criticisms
 from orchestratex.rules.replies import EvaluationReply, MalformedReplyError, parse_evaluation
 from orchestratex.rules.scoring import overall_score, scoring_weights
@@ -55,6 +56,7 @@ def _read(called: Called, services: Services) -> ObjectId | None:
         "confidence_score": reply.confidence,
     }
     services.store.complete_response(response, done)
+    services.faults.reach(FaultPoint.CALL_COMPLETED)
     services.journal.write(
         Component.EVALUATOR,
         "evaluation_completed",

@@ -8,6 +8,7 @@ from orchestratex.domain.base import Component, LogLevel, Purpose, ResponseType,
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import IterationScore, Thread
+from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.panel import affordable_subset, choose_evaluators
 from orchestratex.rules.prompts import evaluate_prompt
 from orchestratex.steps import budget, gates
@@ -41,6 +42,7 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
         changes = {**halt.changes, **best, "scores": [*thread.scores, unscored]}
         return services.store.move_thread(thread, Move(Step.FINISH, changes).fields(thread))
     services.store.insert_responses(pending)
+    services.faults.reach(FaultPoint.PANEL_INSERTED)
     deadline_s = services.settings.panel_deadline_s
     fields = Move(Step.EVALUATE, best).fields(thread)
     return services.store.move_thread(thread, fields, panel_deadline_s=deadline_s)

@@ -10,6 +10,7 @@ from orchestratex.domain.base import Component, LogLevel, Purpose, ResponseStatu
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
+from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.prompts import Messages, answer_prompt, assess_prompt
 from orchestratex.rules.replies import Assessment, MalformedReplyError, parse_answer, parse_assessment
 from orchestratex.steps.calls import Called, CallState, close_failed, completed_fields, run_call
@@ -98,6 +99,7 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
     )
     if completed is None:
         return Result(None, "the lease was lost while the reply was read")
+    services.faults.reach(FaultPoint.CALL_COMPLETED)
     services.journal.write(
         Component.ORCHESTRATOR,
         "response_generated",

@@ -13,6 +13,7 @@ from bson import ObjectId
 from orchestratex.domain.base import to_usd
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Usage
+from orchestratex.faultpoints import FaultPoints, NoFaultPoints
 from orchestratex.limits.base import Limiter
 from orchestratex.limits.breaker import Breaker
 from orchestratex.providers.base import Providers
@@ -97,6 +98,7 @@ class Services:
     journal: Journal
     cache: ProfileCache = field(repr=False)
     expectations: Expectations = field(default_factory=Expectations, repr=False)
+    faults: FaultPoints = field(default_factory=NoFaultPoints, repr=False)
 
     def close(self) -> None:
         """Let go of threads and connections."""

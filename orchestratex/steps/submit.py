@@ -23,6 +23,7 @@ from orchestratex.domain.profile import Profile
 from orchestratex.domain.session import Session, SessionSettings
 from orchestratex.domain.thread import Thread, ThreadOptions
 from orchestratex.errors import BrokerUnavailableError, InputError
+from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.panel import choose_evaluators
 from orchestratex.steps.reconcile import idle_status
 from orchestratex.steps.services import Services
@@ -119,6 +120,7 @@ def submit(session_id: ObjectId, requests: Sequence[ThreadRequest], services: Se
         raise InputError("session_id", f"session {session_id} is {session.status.value}; open a new one")
     threads = [check_thread(request, session, services) for request in requests]
     services.store.insert_threads(threads)
+    services.faults.reach(FaultPoint.SUBMITTED)
     services.store.set_session(session_id, {"updated_at": services.clock()})
     for thread in threads:
         _announce(thread, services)
