@@ -7,15 +7,18 @@ from collections.abc import Callable
 
 from bson import ObjectId
 
-from orchestratex.domain.base import CALL_STEPS, Component, LogLevel, Step, StopReason
+from orchestratex.domain.base import CALL_STEPS, Component, LogLevel, SessionStatus, Step, StopReason
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import BrokerUnavailableError, StoreUnavailableError
+from orchestratex.errors import BrokerUnavailableError, StepFailedError, UnavailableError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.steps.analyse import analyse
 from orchestratex.steps.evaluate import evaluate
-from orchestratex.steps.finish import finish
+from orchestratex.steps.finish import end_bare, finish
+from orchestratex.steps.halt import halt
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import close_panel
+from orchestratex.steps.poison import PAUSE_S
+from orchestratex.steps.reconcile import idle_status
 from orchestratex.steps.refine import refine
 from orchestratex.steps.respond import respond
 from orchestratex.steps.results import Result
@@ -32,7 +35,6 @@ STEPS: dict[Step, Callable[[Thread, Services], Move]] = {
     Step.FINISH: finish,
 }
 CALLS: dict[Step, Callable[[ObjectId, Services], Result]] = {Step.RESPOND: respond, Step.REFINE: refine}
-_ERROR_PAUSE_S = 1.0  # before a step that failed by its own error is tried again; doubles
 
 
 def advance(thread_id: ObjectId, services: Services) -> str:
@@ -59,15 +61,55 @@ def advance(thread_id: ObjectId, services: Services) -> str:
 
 def advance_answer(step: Step, thread_id: ObjectId, services: Services) -> tuple[bool, str]:
     """Run `respond` or `refine`. True when its panel is open, so that the chain's fan-out may follow."""
-    result = CALLS[step](thread_id, services)
+    result = _run_call(thread_id, lambda: CALLS[step](thread_id, services), services)
     return _go_on(result, services), result.why
 
 
 def advance_evaluation(thread_id: ObjectId, response_id: ObjectId, services: Services) -> str:
     """Run one evaluation; the last of a panel goes on with weigh and what follows."""
-    result = evaluate(thread_id, response_id, services)
+    result = _run_call(thread_id, lambda: evaluate(thread_id, response_id, services), services)
     _go_on(result, services)
     return result.why
+
+
+def cancel(thread_id: ObjectId, services: Services) -> Thread:
+    """End a thread at its user's wish; returns it ended, with its best response where it has one.
+
+    No request for it leaves any more; calls in flight are left at their next heartbeat, and settle into the totals.
+    Cancelling an ended thread changes nothing. Raises NotFoundError.
+    """
+    halted = halt(thread_id, StopReason.CANCELLED, "cancelled by its user", services)
+    if not halted.is_ended:
+        advance(thread_id, services)
+    return services.store.get_thread(thread_id)
+
+
+def end_session(session_id: ObjectId, services: Services) -> bool:
+    """End a session at its user's wish and cancel the threads that still run; False when it had ended already.
+
+    It is noted first that there is something to cancel, so that reconcile goes on where this process dies.
+    """
+    session = services.store.get_session(session_id)
+    running = _running(session_id, services)
+    status = SessionStatus.TERMINATED if running else idle_status(session_id, services)
+    has_ended = services.store.end_session(session_id, status, services.clock(), is_cancelling=bool(running))
+    if not has_ended and not (session.is_cancelling or running):
+        return False
+    cancel_all(session_id, services)
+    return has_ended
+
+
+def cancel_all(session_id: ObjectId, services: Services) -> int:
+    """Cancel what still runs in an ended session, threads that came in meanwhile among it; returns how many."""
+    cancelled = 0
+    while running := _running(session_id, services):
+        services.store.set_session(session_id, {"is_cancelling": True, "status": SessionStatus.TERMINATED})
+        for thread in running:
+            cancel(thread.id, services)
+        cancelled += len(running)
+    if cancelled:
+        services.store.set_session(session_id, {"is_cancelling": False})
+    return cancelled
 
 
 def fan_out(thread_id: ObjectId, services: Services) -> str:
@@ -97,14 +139,34 @@ def _go_on(result: Result, services: Services) -> bool:
 
 def _run_step(thread: Thread, services: Services) -> Thread | None:
     """Run one step under the heartbeat and move the thread; an error of ours is counted, then tried again."""
-    with services.heart.hold(thread.lease_token or ""):
+    with services.heart.hold(thread.lease_token or "", limit_s=services.settings.step_deadline_s):
         try:
             move = STEPS[thread.due_step or Step.FINISH](thread, services)
             return services.store.move_thread(thread, move.fields(thread))
-        except StoreUnavailableError:
+        except UnavailableError:
             raise  # the lease expires and reconcile takes the step up
         except Exception as error:  # noqa: BLE001 - the one outer loop: a step's own fault must not vanish with its task
             return _take_back(thread, error, services)
+
+
+def _run_call(thread_id: ObjectId, run: Callable[[], Result], services: Services) -> Result:
+    """Run a step that makes a call; an error of ours is counted with the call, or with the thread, then tried again."""
+    try:
+        return run()
+    except StepFailedError as error:
+        thread = services.store.get_thread(thread_id)
+        return Result(close_panel(thread, services), str(error))  # the one given up may have been a panel's last
+    except UnavailableError:
+        raise
+    except Exception as error:
+        thread = services.store.get_thread(thread_id)
+        if thread.is_ended:
+            raise
+        return Result(_take_back(thread, error, services), f"failed: {error!r}")
+
+
+def _running(session_id: ObjectId, services: Services) -> list[Thread]:
+    return [thread for thread in services.store.threads_of(session_id) if not thread.is_ended]
 
 
 def _take_back(thread: Thread, error: Exception, services: Services) -> Thread | None:
@@ -114,17 +176,19 @@ def _take_back(thread: Thread, error: Exception, services: Services) -> Thread |
     services.journal.write(
         Component.ORCHESTRATOR,
         "error_occurred",
-        f"step {thread.due_step} failed {errors} times: {error}" + ("; given up" if is_last else ""),
+        f"step {thread.due_step} failed {errors} times: {error!r}" + ("; given up" if is_last else ""),
         thread=thread,
         level=LogLevel.ERROR,
         error=error,
         step=thread.due_step,
         attempt=thread.attempt,
     )
-    if is_last and thread.due_step is not Step.FINISH:
-        move = stop(StopReason.FAILED, f"step {thread.due_step} failed {errors} times: {error}")
+    if is_last:
+        why = f"step {thread.due_step} failed {errors} times: {error!r}"
+        is_end = thread.due_step is Step.FINISH
+        move = end_bare(thread, why, services) if is_end else stop(StopReason.FAILED, why)
         return services.store.move_thread(thread, move.fields(thread))
-    services.store.release_thread(thread, delay_s=_ERROR_PAUSE_S * 2.0**thread.errors)
+    services.store.release_thread(thread, delay_s=PAUSE_S * 2.0**thread.errors)
     return None
 
 

@@ -9,6 +9,7 @@ OrchestratexError
 │   └── LimiterUnavailableError
 ├── LocalStackError             the embedded servers cannot run
 ├── BudgetError                 the next call could break the cost limit
+├── StepFailedError             a step failed by our own error, which is recorded and counted
 └── ProviderError               a model's call failed
     ├── ProviderRateLimitedError
     ├── ProviderQuotaError
@@ -20,6 +21,7 @@ OrchestratexError
     ├── ProviderNotFoundError
     ├── ProviderRejectedError
     ├── BreakerOpenError
+    ├── CallUnwantedError
     ├── ContextTooLongError
     ├── ContentRefusedError
     └── MalformedCompletionError
@@ -69,6 +71,10 @@ class LocalStackError(OrchestratexError):
 
 class BudgetError(OrchestratexError):
     """Raised when a call's worst case does not fit into what the budget leaves."""
+
+
+class StepFailedError(OrchestratexError):
+    """Raised when a step failed by our own error, and what it held was given back: its task has nothing more to do."""
 
 
 class ProviderError(OrchestratexError):
@@ -142,6 +148,10 @@ class ProviderRejectedError(ProviderError):
 
 class BreakerOpenError(ProviderError):
     """Raised when a model's calls kept failing and it is left alone for a while; nothing was sent."""
+
+
+class CallUnwantedError(ProviderError):
+    """Raised when a call's thread went on or was cancelled in the moment before it left: nothing was sent."""
 
 
 class ContextTooLongError(ProviderError):

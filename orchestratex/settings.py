@@ -68,8 +68,11 @@ class Settings(BaseSettings):
     reconcile_s: Seconds = 5
     resend_s: Seconds = 10  # due work that nobody claimed is sent again after this
     crash_cap: int = Field(default=4, ge=1)  # a step that killed its worker this often is quarantined
-    panel_deadline_s: Seconds = 180  # stragglers of a panel are left behind: one slow call and its retry
-    thread_deadline_s: Seconds = 3600  # nobody waits longer for an answer
+    step_deadline_s: Seconds = 120  # a step that computes has hung; a call may take so much beside its own time
+    quorum_deadline_s: Seconds = 60  # evaluators under way so long after the panel opened are stragglers
+    quorum: float = Field(default=0.5, gt=0, le=1)  # this share of the panel is enough to leave stragglers behind
+    panel_deadline_s: Seconds = 180  # all are left behind: one slow call and its retry
+    thread_deadline_s: Seconds = 3600  # nobody waits longer for an answer; a thread may ask for less
 
     # sessions and measuring
     session_idle_s: Seconds = 1800  # a session without a running thread for this long has ended

@@ -4,9 +4,10 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
+from orchestratex.advance import end_session
 from orchestratex.api.views import SessionChange, SessionView, parse_id, view_session
 from orchestratex.steps.services import Services
-from orchestratex.steps.submit import SessionRequest, end_session, open_session
+from orchestratex.steps.submit import SessionRequest, open_session
 
 
 def make_router(services: Services) -> APIRouter:
@@ -35,7 +36,7 @@ def make_router(services: Services) -> APIRouter:
 
     @router.post("/{session_id}/end")
     def end_one(session_id: str) -> SessionView:
-        """End a session; threads that run go on. Ending it again changes nothing."""
+        """End a session and cancel its running threads. Ending it again changes nothing."""
         wanted = parse_id("session_id", session_id)
         end_session(wanted, services)
         return view_session(services.store.get_session(wanted))

@@ -5,9 +5,11 @@ from http import HTTPStatus
 from bson import ObjectId
 from fastapi import APIRouter, Response
 
+from orchestratex.advance import cancel
 from orchestratex.api.views import Accepted, NewThread, ThreadChange, ThreadView, parse_id, view_thread
 from orchestratex.domain.base import ThreadStatus
 from orchestratex.errors import InputError
+from orchestratex.steps.retry import retry
 from orchestratex.steps.services import Services
 from orchestratex.steps.submit import (
     SessionRequest,
@@ -39,6 +41,16 @@ def make_router(services: Services) -> APIRouter:
     def get_one(thread_id: str) -> ThreadView:
         """A thread's status and progress, and its final response when it is completed."""
         return view_thread(services.store.get_thread(parse_id("thread_id", thread_id)))
+
+    @router.post("/{thread_id}/cancel")
+    def cancel_one(thread_id: str) -> ThreadView:
+        """End a thread now, with its best response so far. Cancelling an ended thread changes nothing."""
+        return view_thread(cancel(parse_id("thread_id", thread_id), services))
+
+    @router.post("/{thread_id}/retry")
+    def retry_one(thread_id: str) -> ThreadView:
+        """Take an ended thread up again from where it stood, if it failed, was cancelled or met a limit."""
+        return view_thread(retry(parse_id("thread_id", thread_id), services))
 
     @router.patch("/{thread_id}")
     def accept_one(thread_id: str, change: ThreadChange) -> ThreadView:

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 from bson import ObjectId
 
+from orchestratex.advance import end_session
 from orchestratex.cli.inputs import require_models
+from orchestratex.domain.base import SessionStatus
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import InputError
+from orchestratex.steps.retry import retry
 from orchestratex.steps.services import Services
 from orchestratex.steps.submit import (
     SessionRequest,
     ThreadRequest,
     check_thread,
-    end_session,
     open_session,
     plan_session,
     submit,
@@ -67,3 +69,25 @@ class Job:
             if self._lines is None:
                 raise
             raise InputError(f"line {self._lines[at]}", str(error)) from error
+
+
+class Resumption:
+    """Takes an ended thread up again, once, however often it is asked to."""
+
+    def __init__(self, thread_id: ObjectId) -> None:
+        self._thread_id = thread_id
+        self._is_session_ended = False
+        self.threads: list[Thread] = []
+
+    def submit(self, services: Services) -> None:
+        """Resume the thread. Raises NotFoundError, and InputError for one that runs or ended well."""
+        if self.threads:
+            return
+        session_id = services.store.get_thread(self._thread_id).session_id
+        self._is_session_ended = services.store.get_session(session_id).status is not SessionStatus.ACTIVE
+        self.threads = [retry(self._thread_id, services)]
+
+    def end(self, services: Services) -> None:
+        """End the session if it had been ended before."""
+        if self._is_session_ended:
+            end_session(self.threads[0].session_id, services)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from orchestratex import __version__
-from orchestratex.cli import models, serve, show, solve, stack, submit, trace
+from orchestratex.cli import models, serve, show, solve, stack, stop, submit, trace
 from orchestratex.errors import InputError, OrchestratexError
 
 BAD_INPUT = 2
@@ -49,6 +49,8 @@ app.command()(stack.up)
 app.command()(submit.submit)
 app.command()(show.show)
 app.command()(trace.trace)
+app.command()(stop.cancel)
+app.command()(stop.retry)
 app.add_typer(models.app, name="models")
 app.command("init-db")(stack.init_db)
 app.command()(serve.sandbox)

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from orchestratex.cli import reach
 from orchestratex.cli.follow import StackEndedError
-from orchestratex.cli.jobs import Job
+from orchestratex.cli.jobs import Job, Resumption
 from orchestratex.cli.output import say
 from orchestratex.cli.reach import Reached
 from orchestratex.settings import Settings
@@ -19,7 +19,7 @@ _Seen = TypeVar("_Seen")
 
 
 def run_job(
-    job: Job,
+    job: Job | Resumption,
     settings: Settings,
     follow: Callable[[Reached], _Seen],
     *,

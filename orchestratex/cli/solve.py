@@ -12,7 +12,7 @@ from orchestratex.errors import InputError
 if TYPE_CHECKING:
     from bson import ObjectId
 
-    from orchestratex.cli.jobs import Job
+    from orchestratex.cli.jobs import Job, Resumption
     from orchestratex.cli.reach import Reached
     from orchestratex.cli.snapshot import Snapshot
     from orchestratex.steps.submit import SessionRequest, ThreadRequest
@@ -47,12 +47,12 @@ def solve(
     job = Job(wanted, [request])
     try:
         snapshot, uses_sandbox = run_job(
-            job, settings, lambda reached: _follow(job, reached, is_silent=json), is_silent=json
+            job, settings, lambda reached: follow_job(job, reached, is_silent=json), is_silent=json
         )
     except KeyboardInterrupt:
-        _say_left(job)
+        say_left(job)
         raise typer.Exit(130) from None
-    _print(snapshot, uses_sandbox=uses_sandbox, is_json=json)
+    print_outcome(snapshot, uses_sandbox=uses_sandbox, is_json=json)
     if snapshot.thread.final_response is None:
         raise typer.Exit(1)
 
@@ -66,7 +66,8 @@ def _read_prompt(prompt: str) -> str:
         raise InputError("prompt", f"what stdin brought is not UTF-8: {error.reason}") from error
 
 
-def _follow(job: Job, reached: Reached, *, is_silent: bool) -> Snapshot:
+def follow_job(job: Job | Resumption, reached: Reached, *, is_silent: bool) -> Snapshot:
+    """Show a job's one thread until it has ended."""
     from orchestratex.cli.follow import Idleness, Watch
     from orchestratex.cli.progress import open_view
     from orchestratex.cli.snapshot import take_snapshot
@@ -82,14 +83,16 @@ def _follow(job: Job, reached: Reached, *, is_silent: bool) -> Snapshot:
         return watch.run(lambda seen: view.show(seen, idleness.note(seen.mark, is_worked_on=seen.is_worked_on)))
 
 
-def _say_left(job: Job) -> None:
+def say_left(job: Job | Resumption) -> None:
+    """Tell who interrupts a job where to look for it."""
     from orchestratex.cli.output import say
 
     for thread in job.threads:
         say(f"Left as it is; look with: orchestratex show {thread.id}")
 
 
-def _print(snapshot: Snapshot, *, uses_sandbox: bool, is_json: bool) -> None:
+def print_outcome(snapshot: Snapshot, *, uses_sandbox: bool, is_json: bool) -> None:
+    """Print how a thread ended."""
     from orchestratex.cli.output import print_json, say
     from orchestratex.cli.result import print_result
     from orchestratex.cli.snapshot import view_result

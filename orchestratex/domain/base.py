@@ -54,6 +54,11 @@ class Record(BaseModel):
     )
 
 
+def added(default: Any) -> Any:
+    """The default of a field that came later: documents of older versions lack it, and the validators let them."""
+    return Field(default=default, json_schema_extra={"added": True})
+
+
 class Document(Record):
     """A record with an identity: one MongoDB document."""
 

@@ -21,6 +21,7 @@ from orchestratex.domain.base import (
     Score,
     Usd,
     UtcDate,
+    added,
 )
 
 
@@ -81,6 +82,7 @@ class Response(Leased):
     selection_score: Score | None = None
 
     status: ResponseStatus = ResponseStatus.PENDING
+    is_quarantined: bool = added(False)  # given up because it failed at the same place again and again
     error_message: str | None = None
 
     timestamp: UtcDate

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from orchestratex.domain.base import (
@@ -13,6 +15,7 @@ from orchestratex.domain.base import (
     Strategy,
     Usd,
     UtcDate,
+    added,
 )
 
 
@@ -25,6 +28,7 @@ class SessionSettings(Record):
     quality_threshold: Score | None = None  # a thread stops as soon as its score reaches this
     selection_strategy: Strategy = Strategy.HYBRID
     evaluators: list[ModelName] | None = None  # the panel; None = every other active model
+    deadline_s: Annotated[float, Field(gt=0)] | None = added(None)  # of each thread; None = the installation's
 
 
 class Session(Document):
@@ -38,6 +42,7 @@ class Session(Document):
     total_cost: Usd = 0.0  # US dollars, total_cost_nanos for people
     user_satisfaction: Score | None = None
     settings: SessionSettings = SessionSettings()
+    is_cancelling: bool = added(False)  # ended with threads that still have to be cancelled
     created_at: UtcDate
     updated_at: UtcDate
 

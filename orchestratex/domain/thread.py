@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from orchestratex.domain.base import (
@@ -21,6 +23,7 @@ from orchestratex.domain.base import (
     ThreadStatus,
     Usd,
     UtcDate,
+    added,
 )
 
 
@@ -33,6 +36,9 @@ class ThreadOptions(Record):
     excluded_models: list[ModelName] = []
     selection_strategy: Strategy = Strategy.HYBRID
     evaluators: list[ModelName] | None = None
+    deadline_s: Annotated[float, Field(gt=0)] | None = added(
+        None
+    )  # from submission to the end; None: the installation's
 
 
 class IterationScore(Record):
@@ -91,6 +97,12 @@ class Thread(Leased):
     scores: list[IterationScore] = []
     failed_models: list[ModelName] = []  # could not answer in this thread: not selected again
     panel_deadline: UtcDate | None = None  # after it a panel is weighed with what has come
+    quorum_deadline: UtcDate | None = added(None)  # after it a quorum of the panel is enough
+    deadline_at: UtcDate | None = added(None)  # after it the thread ends with what it has
+    stopped_at: Step | None = added(
+        None
+    )  # the step that was due when the thread went to its end: where a retry resumes
+    retries: Count = added(0)  # how often the ended thread was taken up again
 
     @property
     def is_ended(self) -> bool:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
 
 from pydantic import Field
 
 from orchestratex.domain.base import Record
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion
+
+# Asked by a client that had to wait for its connection, just before the request leaves: False when nobody wants it now.
+STILL_WANTED: Final[ContextVar[Callable[[], bool] | None]] = ContextVar("still_wanted", default=None)
 
 
 class CompletionRequest(Record):

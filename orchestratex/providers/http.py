@@ -21,6 +21,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from orchestratex.errors import (
+    CallUnwantedError,
     ContentRefusedError,
     ContextTooLongError,
     MalformedCompletionError,
@@ -36,8 +37,10 @@ from orchestratex.errors import (
     ProviderTimeoutError,
 )
 from orchestratex.providers.addresses import is_forbidden
+from orchestratex.providers.base import STILL_WANTED
 
 _CHUNK = 65_536
+_QUICK_HANDSHAKE_S = 0.25  # after a longer one the call's thread may have been cancelled
 _LONGEST_WAIT_S = 86_400.0  # a Retry-After beyond a day is not to be believed
 _SHORTEST_KEY = 8  # shorter "keys" are placeholders and may be words
 _NO_HANDSHAKE = {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"}  # OpenSSL's reasons: nothing was sent
@@ -81,16 +84,30 @@ class _ForbiddenAddressError(NewConnectionError):
     """Raised when a name led to an address that no model may have; nothing was sent."""
 
 
+class _UnwantedError(NewConnectionError):
+    """Raised when nobody wants the answer any more by the time that the connection stands; nothing was sent."""
+
+
 class _Guarded(HTTPConnection):
     """Looks at the address that it reached, whatever name led there, before it sends a byte."""
 
     def _new_conn(self) -> socket.socket:
         return _guard(super()._new_conn(), self)
 
+    def connect(self) -> None:
+        started = time.monotonic()
+        super().connect()
+        _look_again(self, started)
+
 
 class _GuardedTls(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         return _guard(super()._new_conn(), self)
+
+    def connect(self) -> None:
+        started = time.monotonic()
+        super().connect()
+        _look_again(self, started)
 
 
 class _GuardedPool(HTTPConnectionPool):
@@ -212,6 +229,14 @@ class HttpClient:
         return b"".join(parts)
 
 
+def _look_again(connection: HTTPConnection, started: float) -> None:
+    """A handshake that took its time may have outlived the wish for the call."""
+    is_wanted = STILL_WANTED.get()
+    if is_wanted is not None and time.monotonic() - started > _QUICK_HANDSHAKE_S and not is_wanted():
+        connection.close()
+        raise _UnwantedError(connection, "the call is not wanted any more")
+
+
 def _guard(connected: socket.socket, connection: HTTPConnection) -> socket.socket:
     try:
         peer = str(connected.getpeername()[0])
@@ -227,6 +252,8 @@ def _connection_error(model: str, error: requests.ConnectionError) -> ProviderEr
     cause: BaseException | None = error
     while cause is not None:
         reason = getattr(cause, "reason", None) or (cause.args[0] if cause.args else None)
+        if isinstance(cause, _UnwantedError):
+            return CallUnwantedError(model, "its thread went on without it; nothing was sent")
         if isinstance(cause, _ForbiddenAddressError):
             return ProviderNotFoundError(model, "the address is a link-local or metadata address: nothing was sent")
         if isinstance(cause, NewConnectionError):

@@ -6,7 +6,9 @@ raw completion, settle. Each write is conditional on the lease; a late answer on
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,18 +32,25 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import (
     BreakerOpenError,
     BudgetError,
+    CallUnwantedError,
     ContextTooLongError,
     ProviderError,
     ProviderNotFoundError,
+    ProviderTimeoutError,
     StoreUnavailableError,
 )
 from orchestratex.faultpoints import FaultPoint
-from orchestratex.providers.base import CompletionRequest
+from orchestratex.providers.base import STILL_WANTED, CompletionRequest
 from orchestratex.rules.pricing import affordable_output, completion_cost, prompt_tokens, worst_case
 from orchestratex.rules.prompts import Messages
 from orchestratex.rules.replies import evaluation_schema
 from orchestratex.steps import budget, gates
+from orchestratex.steps.flight import LeftError, Outcome, fly
+from orchestratex.steps.heart import Lease
+from orchestratex.steps.poison import taking_back
 from orchestratex.steps.services import Services
+
+_log = logging.getLogger(__name__)
 
 BuildPrompt = Callable[[Thread, Response], Messages]
 
@@ -49,6 +58,8 @@ _STEP_BY_ROLE = {Role.PRIMARY: Step.RESPOND, Role.EVALUATOR: Step.EVALUATE, Role
 _SEEDS_PER_ITERATION = 1000
 _SAVE_PATIENCE = 240  # tries, half a second apart: an answer that was paid for outlives an outage of two minutes
 _SAVE_PAUSE_S = 0.5
+_STALE_LOOK_S = 0.5  # a look at the thread that is older than this says nothing any more
+_CALL_MARGIN_S = 1.0  # the client's own time limits come first, they know more
 
 
 class CallState(StrEnum):
@@ -77,14 +88,15 @@ def run_call(response_id: ObjectId, build: BuildPrompt, services: Services) -> C
     response = services.store.claim_response(response_id, lease_s=services.settings.lease_s)
     if response is None or response.lease_token is None:
         return Called(CallState.LEFT, why="not pending, leased elsewhere, or waiting")
-    with services.heart.hold(response.lease_token):
+    limit_s = _call_limit_s(services) + services.settings.step_deadline_s
+    with services.heart.hold(response.lease_token, limit_s=limit_s) as lease, taking_back(response, services):
         services.faults.reach(FaultPoint.CALL_CLAIMED)
         thread = services.store.get_thread(response.thread_id)
         if response.completion is not None:
             return Called(CallState.SAVED, thread, response, why="the ledger has its completion")
         if not _wants(thread, response):
             return _leave(thread, response, services)
-        return _call(thread, response, build(thread, response), services)
+        return _call(thread, response, build(thread, response), lease, services)
 
 
 def call_worst_case(profile: Profile, role: Role, messages: Messages, services: Services) -> int:
@@ -122,13 +134,15 @@ def _wants(thread: Thread, response: Response) -> bool:
 
 
 def _leave(thread: Thread, response: Response, services: Services) -> Called:
-    services.store.complete_response(response, {"status": ResponseStatus.SUPERSEDED})
+    unsent = {"sent_at": None, "reserved_nanos": 0}
+    if services.store.complete_response(response, {**unsent, "status": ResponseStatus.SUPERSEDED}) is None:
+        services.store.update_response(response, unsent, is_release=True)  # it was superseded by who moved the thread
     gates.forget_booking(response, services)
     budget.settle(response, 0, services)
     return Called(CallState.LEFT, thread, why="the thread went on without it")
 
 
-def _call(thread: Thread, response: Response, messages: Messages, services: Services) -> Called:
+def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, services: Services) -> Called:
     profile = services.profile(response.model_name)
     if profile is None:
         return _fail(thread, response, ProviderNotFoundError(response.model_name, "its profile is gone"), services)
@@ -143,7 +157,6 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
         return _unaffordable(thread, response, str(error), services)
     services.faults.reach(FaultPoint.CALL_RESERVED)
     response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": hold.amount})
-    worst_tokens = given + hold.max_tokens
     expectations, characters = services.expectations, len(messages.text)
     estimated = expectations.expect(
         response.model_name, response.role, characters=characters, max_tokens=hold.max_tokens
@@ -153,34 +166,148 @@ def _call(thread: Thread, response: Response, messages: Messages, services: Serv
         return _fail(thread, response, BreakerOpenError(response.model_name, passage.why), services)
     if passage.wait_s > 0:
         return _give_back(thread, response, passage, services)
+    looked_at = time.monotonic()
     if not services.store.is_current(thread):  # the last look before money is spent
         gates.give_up(response, passage, services)
         return _leave(thread, response, services)
     sent = _mark_sent(response, messages, hold.amount, services)
     if sent is None:
         gates.give_up(response, passage, services)
-        budget.settle(response, 0, services)
-        return Called(CallState.LEFT, thread, why="the lease was lost before sending")
-    request = _request(profile, sent, messages, hold.max_tokens)
+        return _leave(thread, response, services)
+    sending = _Sending(thread, sent, profile, messages, passage, hold, given, estimated, looked_at)
     services.faults.reach(FaultPoint.CALL_SENT)
-    try:
-        completion = services.providers.of(profile).complete(request)
-    except ProviderError as error:
-        gates.report_failure(sent, passage, error, estimated, services)
-        worst_usage = Usage(input_tokens=given, output_tokens=hold.max_tokens, total_tokens=worst_tokens)
-        charged = AttemptCost(nanos=hold.amount, source=CostSource.ESTIMATED, usage=worst_usage)
+    return _send(sending, lease, services)
+
+
+@dataclass(frozen=True)
+class _Sending:
+    """A call that leaves, and what its end will be judged by."""
+
+    thread: Thread
+    response: Response
+    profile: Profile
+    messages: Messages
+    passage: gates.Passage
+    hold: _Held
+    given: int  # input tokens, from above
+    estimated: int  # tokens that the limiter was told
+    looked_at: float  # when its thread was last seen to want it, on the monotonic clock
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """The form that its reply must have."""
+        return _schema(self.profile, self.response)
+
+    def worst_cost(self) -> AttemptCost:
+        """What is charged as long as nobody knows better."""
+        tokens = self.hold.max_tokens
+        usage = Usage(input_tokens=self.given, output_tokens=tokens, total_tokens=self.given + tokens)
+        return AttemptCost(nanos=self.hold.amount, source=CostSource.ESTIMATED, usage=usage)
+
+    def cost(self, completion: Completion) -> AttemptCost:
+        """What a completion costs."""
+        nanos, source, usage = completion_cost(
+            self.profile, completion, prompt=self.messages.text, json_schema=self.schema
+        )
+        return AttemptCost(nanos=nanos, source=source, usage=usage)
+
+    def charge_of(self, error: ProviderError) -> AttemptCost | None:
+        """What a failure costs; None when nothing was billed."""
         if isinstance(error.completion, Completion):  # a refusal that was billed: its price is known
-            nanos, source, usage = completion_cost(
-                profile, error.completion, prompt=messages.text, json_schema=_schema(profile, response)
-            )
-            charged = AttemptCost(nanos=nanos, source=source, usage=usage)
-        return _fail(thread, sent, error, services, charged if error.may_be_charged else None)
+            return self.cost(error.completion)
+        return self.worst_cost() if error.may_be_charged else None
+
+
+def _send(sending: _Sending, lease: Lease, services: Services) -> Called:
+    """Send it and wait. When waiting is over first, its slot is free and its late answer settles its money."""
+    thread, sent, model = sending.thread, sending.response, sending.response.model_name
+    request = _request(sending.profile, sent, sending.messages, sending.hold.max_tokens)
+
+    def is_wanted() -> bool:
+        return services.store.is_current(thread)
+
+    def send() -> Completion:
+        if time.monotonic() - sending.looked_at > _STALE_LOOK_S and not is_wanted():
+            raise CallUnwantedError(model, "its thread went on without it; nothing was sent")
+        STILL_WANTED.set(is_wanted)  # of this flight's own thread
+        return services.providers.of(sending.profile).complete(request)
+
+    def conclude_late(outcome: Outcome) -> None:
+        _conclude_late(sending, outcome, services)
+
+    limit_s = _call_limit_s(services)
+    try:
+        completion = fly(send, lease, timeout_s=limit_s, conclude_late=conclude_late)
+    except LeftError:
+        if lease.is_lost:
+            return _left(thread)
+        error: ProviderError = ProviderTimeoutError(model, f"no complete answer within {limit_s:g} s")
+        return _conclude_failure(sending, error, services)
+    except CallUnwantedError:
+        gates.give_up(sent, sending.passage, services)
+        return _leave(thread, sent, services)
+    except ProviderError as failure:
+        return _conclude_failure(sending, failure, services)
     services.faults.reach(FaultPoint.CALL_ANSWERED)
-    actual = completion.usage.total_tokens if completion.usage else estimated
+    _report_success(sending, completion, services)
+    return _save(sending, completion, lease, services)
+
+
+def _call_limit_s(services: Services) -> float:
+    """The most that a call may take, from its first byte to the answer's last."""
+    return services.settings.connect_timeout_s + services.settings.call_timeout_s + _CALL_MARGIN_S
+
+
+def _report_success(sending: _Sending, completion: Completion, services: Services) -> None:
+    model, role, characters = sending.response.model_name, sending.response.role, len(sending.messages.text)
+    actual = completion.usage.total_tokens if completion.usage else sending.estimated
     if completion.usage is not None:
-        expectations.learn(response.model_name, response.role, characters=characters, usage=completion.usage)
-    gates.report_success(sent, passage, estimated, actual, services)
-    return _save(thread, sent, completion, profile, messages, services)
+        services.expectations.learn(model, role, characters=characters, usage=completion.usage)
+    gates.report_success(sending.response, sending.passage, sending.estimated, actual, services)
+
+
+def _conclude_failure(sending: _Sending, error: ProviderError, services: Services) -> Called:
+    gates.report_failure(sending.response, sending.passage, error, sending.estimated, services)
+    return _fail(sending.thread, sending.response, error, services, sending.charge_of(error))
+
+
+def _conclude_late(sending: _Sending, outcome: Outcome, services: Services) -> None:
+    """An answer that nobody waits for any more: keep what was paid for, and settle its money."""
+    try:
+        if isinstance(outcome, Completion):
+            _report_success(sending, outcome, services)
+            _keep_late(sending, sending.cost(outcome), services, completion=outcome)
+        elif isinstance(outcome, ProviderError):
+            nothing = AttemptCost(nanos=0, source=CostSource.COMPUTED)
+            _keep_late(sending, sending.charge_of(outcome) or nothing, services)
+        else:
+            _log.error("a call to %s failed by our own error", sending.response.model_name, exc_info=outcome)
+    except StoreUnavailableError as error:  # reconcile charges the worst case
+        _log.warning("a late answer of %s is not recorded: %s", sending.response.model_name, error)
+
+
+def _keep_late(
+    sending: _Sending, cost: AttemptCost, services: Services, *, completion: Completion | None = None
+) -> None:
+    """Charge an attempt that nobody waits for: under its lease while that stands, else in place of its estimate."""
+    thread, response = sending.thread, sending.response
+    kept = {} if completion is None else {"completion": completion, "response_time": completion.latency_ms}
+    changes = {**kept, "reserved_nanos": 0, "sent_at": None, **_charge(response, cost)}
+    if services.store.update_response(response, changes, is_release=True) is not None:
+        budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
+        services.store.set_thread(thread.id, services.recount(thread.id))
+    elif cost.source is not CostSource.ESTIMATED:
+        _settle_late(thread, response, cost, services)
+    services.journal.write(
+        Component.ORCHESTRATOR,
+        "call_settled_late",
+        f"{response.model_name}'s call ended after its thread had gone on: its cost is settled",
+        thread=thread,
+        model=response.model_name,
+        response_id=str(response.id),
+        attempt=response.attempt,
+        cost_nanos=cost.nanos,
+    )
 
 
 def _mark_sent(response: Response, messages: Messages, amount: int, services: Services) -> Response | None:
@@ -194,6 +321,7 @@ def _mark_sent(response: Response, messages: Messages, amount: int, services: Se
             "days": response.days,
             "worst_case": max(to_usd(amount), response.worst_case or 0.0),
         },
+        is_pending=True,
     )
 
 
@@ -286,44 +414,36 @@ def _request(profile: Profile, response: Response, messages: Messages, max_token
     )
 
 
-def _save(
-    thread: Thread,
-    response: Response,
-    completion: Completion,
-    profile: Profile,
-    messages: Messages,
-    services: Services,
-) -> Called:
-    nanos, source, usage = completion_cost(
-        profile, completion, prompt=messages.text, json_schema=_schema(profile, response)
-    )
-    cost = AttemptCost(nanos=nanos, source=source, usage=usage)
+def _save(sending: _Sending, completion: Completion, lease: Lease, services: Services) -> Called:
+    thread, response, cost = sending.thread, sending.response, sending.cost(completion)
     changes = {
         "completion": completion,
         "response_time": completion.latency_ms,
         "reserved_nanos": 0,
         **_charge(response, cost),
     }
-    saved = _write_patiently(response, changes, services)
+    saved = _write_patiently(response, changes, lease, services)
     if saved is None:
-        _settle_late(thread, response, cost, services)
-        return Called(CallState.LEFT, thread, why="the lease was lost during the call")
+        _keep_late(sending, cost, services, completion=completion)
+        return _left(thread)
     services.faults.reach(FaultPoint.CALL_SAVED)
-    budget.settle(response, nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
+    budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
     services.faults.reach(FaultPoint.CALL_SETTLED)
     return Called(CallState.SAVED, thread, saved)
 
 
-def _write_patiently(response: Response, changes: dict[str, object], services: Services) -> Response | None:
+def _write_patiently(
+    response: Response, changes: dict[str, object], lease: Lease, services: Services
+) -> Response | None:
     """Write under the lease, through an outage of the store: what was paid for must not be lost to a blink."""
     for _ in range(_SAVE_PATIENCE):
         try:
-            return services.store.update_response(response, changes)
+            return services.store.update_response(response, changes, is_pending=True)
         except StoreUnavailableError:
-            if services.heart.has_lost(response.lease_token or ""):
+            if lease.is_lost:
                 return None
             threading.Event().wait(_SAVE_PAUSE_S)
-    return services.store.update_response(response, changes)
+    return services.store.update_response(response, changes, is_pending=True)
 
 
 def _settle_late(thread: Thread, response: Response, cost: AttemptCost, services: Services) -> None:
@@ -351,13 +471,30 @@ def _fail(
         failed = {"status": ResponseStatus.FAILED, "processing_duration": _since(response, services)}
         closed = services.store.complete_response(response, {**changes, **failed})
     nanos = charged.nanos if charged else 0
-    if closed is None and charged is not None:
-        return Called(CallState.LEFT, thread, why="the lease was lost during the call")  # reconcile has settled it
+    if closed is None:
+        return _fail_late(thread, response, changes, charged, services)
     is_estimate = charged is not None and charged.source is CostSource.ESTIMATED
     budget.settle(response, nanos, services, is_estimate=is_estimate)
     _report(thread, response, error, again, delay_s, services)
     state = CallState.WAITING if again else CallState.FAILED
     return Called(state, thread, closed, delay_s=delay_s, why=str(error))
+
+
+def _fail_late(
+    thread: Thread, response: Response, changes: dict[str, object], charged: AttemptCost | None, services: Services
+) -> Called:
+    """A failure that nobody waits for: under its lease while that stands, else in place of the estimated charge."""
+    cost = charged or AttemptCost(nanos=0, source=CostSource.COMPUTED)
+    if services.store.update_response(response, {**changes, "sent_at": None}, is_release=True) is not None:
+        budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
+        services.store.set_thread(thread.id, services.recount(thread.id))
+    elif cost.source is not CostSource.ESTIMATED:
+        _settle_late(thread, response, cost, services)
+    return _left(thread)
+
+
+def _left(thread: Thread) -> Called:
+    return Called(CallState.LEFT, thread, why="left during the call: it is not wanted any more, or others have it")
 
 
 def _report(
@@ -397,8 +534,9 @@ def _add_usage(usages: list[Usage]) -> Usage:
 
 def _has_time(thread: Thread, delay_s: float, services: Services) -> bool:
     """Whether the thread's deadline leaves room for another try after the wait."""
-    age_s = (services.clock() - thread.created_at).total_seconds()
-    return age_s + delay_s < services.settings.thread_deadline_s
+    if thread.deadline_at is None:
+        return delay_s < services.settings.thread_deadline_s
+    return (thread.deadline_at - services.clock()).total_seconds() > delay_s
 
 
 def _delay(error: ProviderError, errors: int, services: Services) -> float:

@@ -14,6 +14,7 @@ from orchestratex.rules.scoring import overall_score, scoring_weights
 from orchestratex.rules.selection import align_specialty
 from orchestratex.steps.calls import Called, CallState, close_failed, completed_fields, run_call
 from orchestratex.steps.panel import close_panel
+from orchestratex.steps.poison import taking_back
 from orchestratex.steps.respond import problem_of, report_malformed
 from orchestratex.steps.results import Result, wait
 from orchestratex.steps.select import pending_response
@@ -25,8 +26,9 @@ def evaluate(thread_id: ObjectId, response_id: ObjectId, services: Services) -> 
     called = run_call(response_id, lambda thread, response: _build(thread, response, services), services)
     if called.state is CallState.WAITING:
         return wait(StepName.EVALUATE, response_id, called, services)
-    if called.state is CallState.SAVED:
-        again = _read(called, services)
+    if called.state is CallState.SAVED and called.response is not None:
+        with taking_back(called.response, services):
+            again = _read(called, services)
         if again is not None:
             return evaluate(thread_id, again, services)
     thread = called.thread or services.store.get_thread(thread_id)

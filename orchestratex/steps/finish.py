@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from orchestratex.domain.base import (
     Component,
     LogLevel,
+    Purpose,
+    ResponseStatus,
     SelectionPhase,
     StopReason,
     ThreadStatus,
@@ -11,6 +15,7 @@ from orchestratex.domain.base import (
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Candidate, Selection
 from orchestratex.domain.thread import Thread
+from orchestratex.errors import NotFoundError
 from orchestratex.rules.final import choose_final
 from orchestratex.rules.flow import best_score
 from orchestratex.rules.selection import ALGORITHM_VERSION, selection_outcome
@@ -21,8 +26,8 @@ from orchestratex.steps.services import Services
 
 def finish(thread: Thread, services: Services) -> Move:
     """End the thread: the best response is what the user gets, and every selection learns how it turned out."""
-    leave_behind(thread, services)
-    best = services.store.get_response(thread.best_response_id, brief=True) if thread.best_response_id else None
+    leave_behind(thread, services)  # before looking for the best: from now on no response is completed
+    best = _find_best(thread, services)
     now = services.clock()
     if best is not None:
         services.store.insert_selection(_final_selection(thread, best, services))
@@ -47,6 +52,8 @@ def finish(thread: Thread, services: Services) -> Move:
             "thread_status": status,
             "stop_reason": stop_reason,
             "failure_reason": None if best else thread.failure_reason or "no response could be had",
+            "best_response_id": best.id if best else None,
+            "best_model_id": best.model_name if best else None,
             "final_response": best.response_text if best else None,
             "final_quality_score": score.score if score else None,
             "max_iterations_reached": thread.current_iteration >= thread.options.max_iterations,
@@ -57,6 +64,37 @@ def finish(thread: Thread, services: Services) -> Move:
     )
 
 
+def end_bare(thread: Thread, why: str, services: Services) -> Move:
+    """The end of a thread whose finish itself fails: its best response, where that can be read, and nothing more."""
+    try:
+        best = _find_best(thread, services)
+    except (ValidationError, NotFoundError):
+        best = None
+    now = services.clock()
+    return Move(
+        None,
+        {
+            "thread_status": ThreadStatus.COMPLETED if best else ThreadStatus.FAILED,
+            "stop_reason": thread.stop_reason or StopReason.FAILED,
+            "failure_reason": None if best else why,
+            "best_response_id": best.id if best else None,
+            "best_model_id": best.model_name if best else None,
+            "final_response": best.response_text if best else None,
+            "completed_at": now,
+            "total_time_spent": max(0.0, (now - thread.created_at).total_seconds() * 1000),
+        },
+    )
+
+
+def _find_best(thread: Thread, services: Services) -> Response | None:
+    """The best response so far; the answer of a thread that was halted before anything was noted about it."""
+    if thread.best_response_id is not None:
+        return services.store.get_response(thread.best_response_id, brief=True)
+    answers = services.store.answers_of(thread.id, iteration=thread.current_iteration)
+    completed = ResponseStatus.COMPLETED
+    return next((r for r in answers if r.status is completed and r.purpose is not Purpose.ASSESSMENT), None)
+
+
 def _final_selection(thread: Thread, best: Response, services: Services) -> Selection:
     """The choice of the response that is shown, among the models that wrote one."""
     known: dict[str, Candidate] = {}
@@ -64,7 +102,7 @@ def _final_selection(thread: Thread, best: Response, services: Services) -> Sele
         known.update({candidate.model_name: candidate for candidate in selection.candidates_considered})
     choice = choose_final(thread.scores, known, author=best.model_name)
     return Selection(
-        id=derive_id("selection", thread.id, thread.current_iteration, SelectionPhase.FINAL, 0),
+        id=derive_id("selection", thread.id, thread.current_iteration, SelectionPhase.FINAL, thread.retries),
         thread_id=thread.id,
         session_id=thread.session_id,
         iteration_number=thread.current_iteration,
@@ -80,6 +118,7 @@ def _final_selection(thread: Thread, best: Response, services: Services) -> Sele
         override_reasons=choice.override_reasons,
         timestamp=services.clock(),
         selection_time=0.0,
+        ordinal=thread.retries,
     )
 
 

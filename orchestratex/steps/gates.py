@@ -119,12 +119,13 @@ def give_up(response: Response, passage: Passage, services: Services) -> None:
         return
 
 
-def forget_booking(response: Response, services: Services) -> None:
-    """Give up a slot that nobody will come back for."""
+def forget_booking(response: Response, services: Services) -> bool:
+    """Give up a slot that nobody will come back for; False when the limits cannot be reached."""
     try:
         services.limiter.forget(response.model_name, call_id=str(response.id))
     except LimiterUnavailableError:
-        return
+        return False
+    return True
 
 
 def record_outcome(model: str, services: Services, *, ok: bool, is_trial: bool) -> None:

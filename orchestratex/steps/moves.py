@@ -22,6 +22,8 @@ class Move:
         """The thread's changes, its status as the user sees it among them."""
         iteration = self.iteration or thread.current_iteration
         moved = {**self.changes, "due_step": self.step, "current_iteration": iteration}
+        if self.step is Step.FINISH and thread.due_step is not Step.FINISH:
+            moved["stopped_at"] = thread.due_step
         if self.step is not None:
             moved["thread_status"] = status_for(self.step, iteration)
         return moved
@@ -30,6 +32,6 @@ class Move:
 def stop(reason: StopReason, why: str) -> Move:
     """Go to finish, saying why."""
     changes: dict[str, Any] = {"stop_reason": reason}
-    if reason in {StopReason.FAILED, StopReason.COST_LIMIT, StopReason.DEADLINE}:
+    if reason in {StopReason.FAILED, StopReason.COST_LIMIT, StopReason.DEADLINE, StopReason.CANCELLED}:
         changes["failure_reason"] = why  # finish clears it where a response can be shown
     return Move(Step.FINISH, changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestratex.domain.base import Component, LogLevel, Purpose, ResponseType, Role, Step, StopReason
+from orchestratex.domain.base import Component, LogLevel, Purpose, ResponseStatus, ResponseType, Role, Step, StopReason
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import IterationScore, Thread
@@ -39,13 +39,34 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
             iteration=thread.current_iteration, response_id=answer.id, model_name=answer.model_name, score=None
         )
         halt = stop(StopReason.COST_LIMIT, "the cost limit leaves nothing for an evaluation")
-        changes = {**halt.changes, **best, "scores": [*thread.scores, unscored]}
+        earlier = [score for score in thread.scores if score.iteration != unscored.iteration]
+        changes = {**halt.changes, **best, "scores": [*earlier, unscored]}
         return services.store.move_thread(thread, Move(Step.FINISH, changes).fields(thread))
     services.store.insert_responses(pending)
     services.faults.reach(FaultPoint.PANEL_INSERTED)
-    deadline_s = services.settings.panel_deadline_s
-    fields = Move(Step.EVALUATE, best).fields(thread)
-    return services.store.move_thread(thread, fields, panel_deadline_s=deadline_s)
+    return services.store.move_thread(
+        thread, Move(Step.EVALUATE, best).fields(thread), deadlines_s=panel_deadlines(services)
+    )
+
+
+def panel_deadlines(services: Services) -> dict[str, float]:
+    """When a quorum of a panel that opens now is enough, and when whatever has come is; seconds by field."""
+    settings = services.settings
+    quorum_s = min(settings.quorum_deadline_s, settings.panel_deadline_s)
+    return {"quorum_deadline": quorum_s, "panel_deadline": settings.panel_deadline_s}
+
+
+def find_stragglers(thread: Thread, services: Services) -> list[Response]:
+    """The evaluations under way that the thread may leave behind: when a quorum has come and none still waits its turn.
+
+    Evaluations that nobody has begun are no stragglers: under load the panel is slow, not its members.
+    """
+    panel = services.store.panel_of(thread.id, iteration=thread.current_iteration)
+    members = {response.model_name for response in panel}
+    done = {response.model_name for response in panel if response.status is ResponseStatus.COMPLETED}
+    pending = [response for response in panel if response.status is ResponseStatus.PENDING]
+    is_quorum = len(done) >= services.settings.quorum * len(members)
+    return pending if is_quorum and done and all(response.attempt for response in pending) else []
 
 
 def close_panel(thread: Thread, services: Services) -> Thread | None:
@@ -57,10 +78,11 @@ def close_panel(thread: Thread, services: Services) -> Thread | None:
 
 def leave_behind(thread: Thread, services: Services) -> None:
     """Supersede what is still pending of the thread, and give up the slots that waiting calls have booked."""
-    for response in services.store.pending_of(thread.id):
-        if response.lease_token is None:
-            gates.forget_booking(response, services)
+    waiting = [r for r in services.store.pending_of(thread.id) if r.lease_token is None and r.not_before is not None]
     services.store.supersede_responses(thread.id)
+    for response in waiting:
+        if not gates.forget_booking(response, services):
+            break  # Redis is away: asking for each of them would hold up the thread
 
 
 def _first_best(thread: Thread, answer: Response) -> dict[str, Any]:

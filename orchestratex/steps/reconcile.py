@@ -7,8 +7,8 @@ ends idle sessions. It is what makes "insert the thread, then enqueue" safe with
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from bson import ObjectId
 
@@ -16,6 +16,7 @@ from orchestratex.domain.base import (
     CALL_STEPS,
     Component,
     CostSource,
+    Document,
     LogLevel,
     ResponseStatus,
     Role,
@@ -23,20 +24,24 @@ from orchestratex.domain.base import (
     Step,
     StopReason,
     ThreadStatus,
-    to_usd,
 )
-from orchestratex.domain.response import AttemptCost, Response, Usage
+from orchestratex.domain.response import AttemptCost, Response
+from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import BrokerUnavailableError, NotFoundError
+from orchestratex.errors import BrokerUnavailableError, NotFoundError, UnavailableError
 from orchestratex.steps import budget
+from orchestratex.steps.finish import end_bare
+from orchestratex.steps.halt import halt
 from orchestratex.steps.journal import QUEUE_LENGTH
 from orchestratex.steps.moves import Move, stop
-from orchestratex.steps.panel import close_panel
+from orchestratex.steps.panel import close_panel, find_stragglers
+from orchestratex.steps.poison import charge_unknown, contain
 from orchestratex.steps.probe import PROBES
 from orchestratex.steps.services import Services
 from orchestratex.store.base import Account
 
 _log = logging.getLogger(__name__)
+_Found = TypeVar("_Found", bound=Document)
 _BATCH = 500  # documents of each kind a pass looks at: the next pass is seconds away
 _GAP_PASSES = 3  # passes missed in a row that mean an outage
 
@@ -50,7 +55,10 @@ def reconcile(services: Services) -> dict[str, int]:
     is_empty = _sample_queue(services)
     done: dict[str, int] = {}
     passes: list[tuple[str, Callable[[], int]]] = [
+        ("threads past their deadline", lambda: _end_overdue_threads(services)),
+        ("sessions cancelled", lambda: _cancel_sessions(services)),
         ("panels closed", lambda: _close_overdue_panels(services)),
+        ("stragglers left behind", lambda: _leave_stragglers(services)),
         ("threads sent", lambda: _send_threads(services, doubles=not is_empty)),
         ("calls sent", lambda: _send_evaluations(services, doubles=not is_empty)),
         ("reservations settled", lambda: _settle_orphans(services)),
@@ -68,49 +76,63 @@ def reconcile(services: Services) -> dict[str, int]:
     return done
 
 
+def _mend_each(found: Sequence[_Found], mend: Callable[[_Found, Services], bool], services: Services) -> int:
+    """Mend each; what fails at one of them must not keep the others waiting."""
+    mended = 0
+    for each in found:
+        try:
+            mended += mend(each, services)
+        except UnavailableError:
+            raise
+        except Exception:  # noqa: BLE001 - an outer loop: one bad document must not end all mending
+            _log.exception("%s %s cannot be mended", type(each).__name__, each.id)
+    return mended
+
+
 # -- dead leases
 
 
 def _free_calls(services: Services) -> int:
-    return sum(_free_call(response, services) for response in services.store.expired_responses(limit=_BATCH))
+    return _mend_each(services.store.expired_responses(limit=_BATCH), _free_call, services)
 
 
 def _free_call(response: Response, services: Services) -> bool:
     """Take a dead worker's call away and charge what it may have cost; it is then due again, or quarantined."""
-    changes: dict[str, Any] = {"reserved_nanos": 0}
-    charged = response.attempt_costs.get(str(response.attempt))
-    if charged is None and response.sent_at is not None:
-        charged = AttemptCost(nanos=response.reserved_nanos, source=CostSource.ESTIMATED, usage=Usage())
-        costs = {**response.attempt_costs, str(response.attempt): charged}
-        nanos = sum(cost.nanos for cost in costs.values())
-        changes |= {
-            "attempt_costs": costs,
-            "cost_nanos": nanos,
-            "cost": to_usd(nanos),
-            "cost_source": CostSource.ESTIMATED,
-            "tokens_used": response.tokens_used or Usage(),
-        }
-    is_quarantined = response.crashes + 1 >= services.settings.crash_cap
-    if is_quarantined and response.status is ResponseStatus.PENDING:
-        problem = f"its worker died or hung {response.crashes + 1} times"
-        changes |= {"status": ResponseStatus.FAILED, "error_message": problem}
+    charged, changes = charge_unknown(response)
+    is_pending = response.status is ResponseStatus.PENDING
+    is_quarantined = is_pending and response.crashes + 1 >= services.settings.crash_cap
+    why = f"{response.role} call of {response.model_name} lost its worker {response.crashes + 1} times"
+    if is_quarantined:
+        changes |= {"status": ResponseStatus.FAILED, "is_quarantined": True, "error_message": why}
     freed = services.store.free_response(response, changes)
     if freed is None:
         return False
     nanos, is_estimate = _amount(charged)
     budget.settle(response, nanos, services, is_estimate=is_estimate)
-    _report_freed(response, is_quarantined, services)
-    if freed.status is ResponseStatus.PENDING:
+    thread = services.store.get_thread(response.thread_id)
+    _report_freed(thread, response, is_quarantined, services)
+    if is_quarantined:
+        contain(freed, why, services)
+    if is_pending and not is_quarantined:
         _announce_call(freed, services)
+    elif thread.is_ended:
+        services.store.set_thread(thread.id, services.recount(thread.id))
     return True
 
 
-def _report_freed(response: Response, is_quarantined: bool, services: Services) -> None:
+def _report_freed(thread: Thread, response: Response, is_quarantined: bool, services: Services) -> None:
+    if response.status is ResponseStatus.PENDING:
+        event = "call_quarantined" if is_quarantined else "call_recovered"
+        message = f"{response.model_name}'s call lost its worker" + (" too often: given up" if is_quarantined else "")
+    else:
+        event = "call_left"
+        message = f"{response.model_name}'s call, which nobody waits for, has brought no answer yet"
+        message += "; charged at its worst case until it does" if response.sent_at else ""
     services.journal.write(
         Component.ORCHESTRATOR,
-        "call_quarantined" if is_quarantined else "call_recovered",
-        f"{response.model_name}'s call lost its worker" + (" too often: given up" if is_quarantined else ""),
-        thread=services.store.get_thread(response.thread_id),
+        event,
+        message,
+        thread=thread,
         level=LogLevel.ERROR if is_quarantined else LogLevel.WARNING,
         model=response.model_name,
         response_id=str(response.id),
@@ -121,14 +143,14 @@ def _report_freed(response: Response, is_quarantined: bool, services: Services) 
 
 
 def _free_threads(services: Services) -> int:
-    return sum(_free_thread(thread, services) for thread in services.store.expired_threads(limit=_BATCH))
+    return _mend_each(services.store.expired_threads(limit=_BATCH), _free_thread, services)
 
 
 def _free_thread(thread: Thread, services: Services) -> bool:
     freed = services.store.free_thread(thread)
     if freed is None:
         return False
-    is_quarantined = freed.crashes >= services.settings.crash_cap and freed.due_step is not Step.FINISH
+    is_quarantined = freed.crashes >= services.settings.crash_cap
     services.journal.write(
         Component.ORCHESTRATOR,
         "thread_quarantined" if is_quarantined else "thread_recovered",
@@ -136,10 +158,13 @@ def _free_thread(thread: Thread, services: Services) -> bool:
         thread=thread,
         level=LogLevel.ERROR if is_quarantined else LogLevel.WARNING,
         step=thread.due_step,
+        attempt=freed.attempt,
         crashes=freed.crashes,
     )
     if is_quarantined:
-        move = stop(StopReason.FAILED, f"step {thread.due_step} lost its worker {freed.crashes} times")
+        why = f"step {thread.due_step} lost its worker {freed.crashes} times"
+        is_end = freed.due_step is Step.FINISH
+        move = end_bare(freed, why, services) if is_end else stop(StopReason.FAILED, why)
         moved = services.store.move_thread(freed, move.fields(freed))
         freed = moved or freed
     _announce_thread(freed, services)
@@ -151,7 +176,7 @@ def _free_thread(thread: Thread, services: Services) -> bool:
 
 def _send_threads(services: Services, *, doubles: bool) -> int:
     overdue = services.store.overdue_threads(resend_s=services.settings.resend_s, doubles=doubles, limit=_BATCH)
-    return sum(_send_thread(thread, services) for thread in overdue)
+    return _mend_each(overdue, _send_thread, services)
 
 
 def _send_thread(thread: Thread, services: Services) -> bool:
@@ -180,23 +205,75 @@ def _has_live_call(thread: Thread, services: Services) -> bool:
 
 def _send_evaluations(services: Services, *, doubles: bool) -> int:
     overdue = services.store.overdue_responses(resend_s=services.settings.resend_s, doubles=doubles, limit=_BATCH)
-    sent = 0
-    for response in overdue:
-        if services.store.mark_response_sent(response):
+    return _mend_each(overdue, _send_call, services)
+
+
+def _send_call(response: Response, services: Services) -> bool:
+    """Announce an evaluation again; supersede an answer that was asked for when its thread had moved on already."""
+    if response.role is Role.EVALUATOR:
+        is_ours = services.store.mark_response_sent(response)
+        if is_ours:
             _announce_call(response, services)
-            sent += 1
-    return sent
+        return is_ours
+    if services.store.get_thread(response.thread_id).is_ended:
+        return services.store.supersede_responses(response.thread_id) > 0
+    return False  # its thread is sent again in its stead
 
 
 def _close_overdue_panels(services: Services) -> int:
     """After its deadline a panel goes on with the evaluations that came; weigh leaves the stragglers behind."""
-    closed = 0
-    for thread in services.store.overdue_panels(limit=_BATCH):
-        moved = services.store.move_thread(thread, Move(Step.WEIGH).fields(thread))
-        if moved is not None:
-            closed += 1
-            _announce_thread(moved, services)
-    return closed
+    return _mend_each(services.store.overdue_panels(limit=_BATCH), _go_on_to_weigh, services)
+
+
+def _leave_stragglers(services: Services) -> int:
+    """Go on with a quorum of the panel; weigh leaves the others behind."""
+    return _mend_each(services.store.straggling_panels(limit=_BATCH), _leave_stragglers_of, services)
+
+
+def _leave_stragglers_of(thread: Thread, services: Services) -> bool:
+    stragglers = find_stragglers(thread, services)
+    if not stragglers or not _go_on_to_weigh(thread, services):
+        return False
+    names = ", ".join(sorted(response.model_name for response in stragglers))
+    message = f"the panel goes on without {names}: a quorum has come"
+    services.journal.write(
+        Component.EVALUATOR, "stragglers_left", message, thread=thread, level=LogLevel.WARNING, stragglers=names
+    )
+    return True
+
+
+def _go_on_to_weigh(thread: Thread, services: Services) -> bool:
+    moved = services.store.move_thread(thread, Move(Step.WEIGH).fields(thread))
+    if moved is not None:
+        _announce_thread(moved, services)
+    return moved is not None
+
+
+# -- what has to end
+
+
+def _end_overdue_threads(services: Services) -> int:
+    return _mend_each(services.store.threads_past_deadline(limit=_BATCH), _end_overdue_thread, services)
+
+
+def _end_overdue_thread(thread: Thread, services: Services) -> bool:
+    allowed_s = thread.options.deadline_s or services.settings.thread_deadline_s
+    why = f"its deadline, {allowed_s:g} s after it was submitted, has passed"
+    _announce_thread(halt(thread.id, StopReason.DEADLINE, why, services), services)
+    return True
+
+
+def _cancel_sessions(services: Services) -> int:
+    """Go on where a process died that was cancelling the threads of an ended session."""
+    return _mend_each(services.store.cancelling_sessions(limit=_BATCH), _cancel_session, services)
+
+
+def _cancel_session(session: Session, services: Services) -> bool:
+    for thread in services.store.threads_of(session.id):
+        if not thread.is_ended:
+            _announce_thread(halt(thread.id, StopReason.CANCELLED, "its session was ended", services), services)
+    services.store.set_session(session.id, {"is_cancelling": False})
+    return True
 
 
 def _announce_thread(thread: Thread, services: Services) -> None:
@@ -277,7 +354,11 @@ def _amount(charged: AttemptCost | None) -> tuple[int, bool]:
 
 def _end_idle_sessions(services: Services) -> int:
     idle = services.store.idle_sessions(idle_s=services.settings.session_idle_s, limit=_BATCH)
-    return sum(services.store.end_session(s.id, idle_status(s.id, services), services.clock()) for s in idle)
+    return _mend_each(idle, _end_idle_session, services)
+
+
+def _end_idle_session(session: Session, services: Services) -> bool:
+    return services.store.end_session(session.id, idle_status(session.id, services), services.clock())
 
 
 def idle_status(session_id: ObjectId, services: Services) -> SessionStatus:

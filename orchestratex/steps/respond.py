@@ -16,6 +16,7 @@ from orchestratex.rules.replies import Assessment, MalformedReplyError, parse_an
 from orchestratex.steps.calls import Called, CallState, close_failed, completed_fields, run_call
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import open_panel
+from orchestratex.steps.poison import taking_back
 from orchestratex.steps.results import Result, wait
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
@@ -83,7 +84,8 @@ def _act(called: Called, kind: Respond, services: Services) -> Result:
         return _stop_for_cost(thread, response, called.why, services)
     if called.state is CallState.FAILED:
         return _replace_model(thread, response.model_name, called.why, services)
-    return _read(thread, response, kind, services)
+    with taking_back(response, services):
+        return _read(thread, response, kind, services)
 
 
 def _read(thread: Thread, response: Response, kind: Respond, services: Services) -> Result:

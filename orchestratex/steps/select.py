@@ -25,6 +25,7 @@ from orchestratex.rules.selection import ALGORITHM_VERSION, NoCandidateError, Ra
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.services import Services
 
+_SELECTIONS_PER_RETRY = 1000  # more than there are models
 _EXPECTED_OUTPUT_TOKENS = 600  # of an answer, for comparing what models would cost
 
 
@@ -38,6 +39,8 @@ def select(thread: Thread, services: Services) -> Move:
     selection = services.store.insert_selection(_record(thread, ranking, started, services))
     response = _pending(thread, selection.selected_model, services)
     services.store.insert_responses([response])
+    if thread.retries:  # the model may have failed before the thread was taken up again
+        services.store.reopen_responses([response.id])
     services.journal.write(
         Component.SELECTOR,
         "model_selected",
@@ -73,7 +76,8 @@ def _rank(thread: Thread, services: Services) -> Ranking:
 
 def _record(thread: Thread, ranking: Ranking, started: float, services: Services) -> Selection:
     phase = SelectionPhase.INITIAL if thread.current_iteration == 1 else SelectionPhase.REFINEMENT
-    ordinal = len(thread.failed_models)  # a model that had to be replaced makes the next selection another one
+    # a model that had to be replaced makes the next selection another one, and so does a retry
+    ordinal = len(thread.failed_models) + thread.retries * _SELECTIONS_PER_RETRY
     return Selection(
         id=derive_id("selection", thread.id, thread.current_iteration, phase, ordinal),
         thread_id=thread.id,

@@ -16,6 +16,7 @@ from orchestratex.domain.base import (
     Score,
     SessionStatus,
     Step,
+    StopReason,
     Strategy,
     to_nanos,
 )
@@ -25,7 +26,7 @@ from orchestratex.domain.thread import Thread, ThreadOptions
 from orchestratex.errors import BrokerUnavailableError, InputError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.panel import choose_evaluators
-from orchestratex.steps.reconcile import idle_status
+from orchestratex.steps.halt import announce_end, halt
 from orchestratex.steps.services import Services
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,9 @@ class Options(_Strict):
     excluded_models: list[str] | None = None
     selection_strategy: Strategy | None = None
     evaluators: list[str] | None = Field(default=None, min_length=1, description="the panel; all others by default")
+    deadline_s: float | None = Field(
+        default=None, ge=1, allow_inf_nan=False, description="seconds from submission after which a thread has to end"
+    )
 
 
 class SessionRequest(Options):
@@ -101,6 +105,7 @@ def plan_session(request: SessionRequest, services: Services) -> Session:
             quality_threshold=request.quality_threshold,
             selection_strategy=request.selection_strategy or Strategy.HYBRID,
             evaluators=request.evaluators,
+            deadline_s=request.deadline_s,
         ),
         cost_limit_nanos=None if limit is None else to_nanos(limit),
         created_at=now,
@@ -119,18 +124,23 @@ def submit(session_id: ObjectId, requests: Sequence[ThreadRequest], services: Se
     if session.status is not SessionStatus.ACTIVE:
         raise InputError("session_id", f"session {session_id} is {session.status.value}; open a new one")
     threads = [check_thread(request, session, services) for request in requests]
-    services.store.insert_threads(threads)
+    services.store.insert_threads(threads, deadline_s=services.settings.thread_deadline_s)
     services.faults.reach(FaultPoint.SUBMITTED)
+    _require_active(session_id, threads, services)
     services.store.set_session(session_id, {"updated_at": services.clock()})
     for thread in threads:
         _announce(thread, services)
     return threads
 
 
-def end_session(session_id: ObjectId, services: Services) -> bool:
-    """End a session at its user's wish; False when it has ended already. Running threads go on."""
-    services.store.get_session(session_id)
-    return services.store.end_session(session_id, idle_status(session_id, services), services.clock())
+def _require_active(session_id: ObjectId, threads: list[Thread], services: Services) -> None:
+    """Cancel threads whose session was ended while they were inserted. Raises InputError then."""
+    status = services.store.get_session(session_id).status
+    if status is SessionStatus.ACTIVE:
+        return
+    for thread in threads:
+        announce_end(halt(thread.id, StopReason.CANCELLED, "its session was ended", services), services)
+    raise InputError("session_id", f"session {session_id} is {status.value}; open a new one")
 
 
 def check_thread(request: ThreadRequest, session: Session, services: Services) -> Thread:
@@ -140,6 +150,9 @@ def check_thread(request: ThreadRequest, session: Session, services: Services) -
     for field in ("prompt", "context"):
         _check_text(field, getattr(request, field) or "")
     _check_models(request, services)
+    most_s = services.settings.thread_deadline_s
+    if request.deadline_s is not None and request.deadline_s > most_s:
+        raise InputError("deadline_s", f"must be at most {most_s:g}, the installation's own deadline")
     options = _resolve(request, session)
     _check_pool(options, services)
     now = services.clock()
@@ -166,6 +179,7 @@ def _resolve(request: ThreadRequest, session: Session) -> ThreadOptions:
         excluded_models=pick(request.excluded_models, settings.excluded_models),
         selection_strategy=pick(request.selection_strategy, settings.selection_strategy),
         evaluators=pick(request.evaluators, settings.evaluators),
+        deadline_s=pick(request.deadline_s, settings.deadline_s),
     )
 
 

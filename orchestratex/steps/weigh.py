@@ -22,7 +22,7 @@ def weigh(thread: Thread, services: Services) -> Move:
     _weigh_criticism(thread, answer, evaluations, services)
     best = best_score(scores) or score
     services.store.mark_best(thread.id, best.response_id)
-    decision = _decide(thread, scores, services)
+    decision = next_step(thread.options, scores)
     _report(thread, score, best, decision, services)
     changes = {
         "scores": scores,
@@ -74,15 +74,6 @@ def _weigh_criticism(thread: Thread, answer: Response, evaluations: list[Evaluat
             outcome = weigh_refinement(document, before, after)
             if outcome is not None:
                 services.store.update_criticism(document.id, outcome)
-
-
-def _decide(thread: Thread, scores: list[IterationScore], services: Services) -> Decision:
-    decision = next_step(thread.options, scores)
-    age_s = (services.clock() - thread.created_at).total_seconds()
-    if decision.step is Step.SELECT and age_s > services.settings.thread_deadline_s:
-        reason = f"the thread is {age_s:.0f} s old; {services.settings.thread_deadline_s:.0f} s are allowed"
-        return Decision(step=Step.FINISH, stop_reason=StopReason.DEADLINE, reason=reason)
-    return decision
 
 
 def _report(

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from bson import ObjectId
 
-from orchestratex.domain.base import Document, Record, SessionStatus, UtcDate
+from orchestratex.domain.base import Document, Record, ResponseStatus, SessionStatus, UtcDate
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
@@ -76,6 +76,18 @@ class ModelStats(Record):
     tokens: int = 0
 
 
+REOPENED: Final[dict[str, Any]] = {  # of a call that is wanted again
+    "status": ResponseStatus.PENDING,
+    "errors": 0,
+    "crashes": 0,
+    "dispatches": 0,
+    "not_before": None,
+    "is_quarantined": False,
+    "error_message": None,
+    "reserved_nanos": 0,
+    "processing_duration": None,
+}
+NO_DEADLINES: Final[Mapping[str, float]] = {}
 Doc = TypeVar("Doc", bound=Document)
 Changes = Mapping[str, Any]  # field name -> new value (records, not dicts)
 
@@ -173,8 +185,8 @@ class Store(Protocol):
     def insert_session(self, session: Session) -> None:
         """Add a session."""
 
-    def insert_threads(self, threads: Sequence[Thread]) -> None:
-        """Add threads, all in one write, as dispatched now."""
+    def insert_threads(self, threads: Sequence[Thread], *, deadline_s: float | None = None) -> None:
+        """Add threads, all in one write, as dispatched now; `deadline_s` is for those that bring none of their own."""
 
     def insert_responses(self, responses: Sequence[Response]) -> None:
         """Add responses, all in one write, as dispatched now."""
@@ -212,11 +224,14 @@ class Store(Protocol):
         """Take the lease of a pending response; None when not pending, leased or waiting."""
 
     def renew_leases(self, tokens: Sequence[str], *, lease_s: float) -> set[str]:
-        """Prolong leases; returns the tokens that still hold."""
+        """Prolong leases; returns the tokens that still hold. Those of superseded responses are left to expire."""
 
-    def move_thread(self, thread: Thread, changes: Changes, *, panel_deadline_s: float | None = None) -> Thread | None:
+    def move_thread(
+        self, thread: Thread, changes: Changes, *, deadlines_s: Mapping[str, float] = NO_DEADLINES
+    ) -> Thread | None:
         """Move a thread on from where it was read, by compare-and-set; None when somebody else did.
 
+        A lease that it had when it was read is taken away. `deadlines_s` sets times in so many seconds, by field.
         What comes back is the thread as moved; times that the server set are not in it.
         """
 
@@ -227,15 +242,30 @@ class Store(Protocol):
         """Record facts that no move depends on: totals, the user's acceptance."""
 
     def update_response(
-        self, response: Response, changes: Changes, *, is_release: bool = False, delay_s: float | None = None
+        self,
+        response: Response,
+        changes: Changes,
+        *,
+        is_release: bool = False,
+        delay_s: float | None = None,
+        is_pending: bool = False,
     ) -> Response | None:
-        """Write under the response's lease; None when the lease is lost. `is_release` gives the lease back."""
+        """Write under the response's lease; None when the lease is lost. `is_release` gives the lease back.
+
+        With `is_pending` also None when the response is no longer wanted: superseded, while its lease stands.
+        """
 
     def complete_response(self, response: Response, changes: Changes) -> Response | None:
         """Close a pending response under its lease; None when the lease is lost or it is no longer pending."""
 
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
         """Replace an attempt's estimated cost by what became known later; False when there is no estimate."""
+
+    def reopen_responses(self, response_ids: Sequence[ObjectId]) -> int:
+        """Make those of these calls pending again that were superseded, or failed and brought no completion.
+
+        Their attempts go on counting: what an earlier one held or cost stays as it is.
+        """
 
     def supersede_responses(self, thread_id: ObjectId) -> int:
         """Leave a thread's pending responses behind. Their leases stand, so that calls in flight still settle."""
@@ -255,8 +285,19 @@ class Store(Protocol):
     def update_profile(self, model_name: str, changes: Changes) -> None:
         """Record what is known anew about a model."""
 
-    def end_session(self, session_id: ObjectId, status: SessionStatus, ended_at: datetime) -> bool:
-        """End an active session; False when it has ended already."""
+    def end_session(
+        self, session_id: ObjectId, status: SessionStatus, ended_at: datetime, *, is_cancelling: bool = False
+    ) -> bool:
+        """End an active session; False when it has ended already.
+
+        `is_cancelling` notes that its threads have yet to be cancelled.
+        """
+
+    def reopen_session(self, session_id: ObjectId) -> None:
+        """Make an ended session active again."""
+
+    def cancelling_sessions(self, *, limit: int) -> list[Session]:
+        """Ended sessions whose threads have yet to be cancelled."""
 
     def set_session(self, session_id: ObjectId, changes: Changes) -> None:
         """Record facts about a session, such as the user's satisfaction."""
@@ -294,7 +335,10 @@ class Store(Protocol):
         """Take an expired lease away, counting the crash; None when it was renewed or freed meanwhile."""
 
     def free_response(self, response: Response, changes: Changes) -> Response | None:
-        """Take an expired lease away, counting the crash; None when it was renewed or freed meanwhile."""
+        """Take an expired lease away, counting the crash; None when it was renewed or freed meanwhile.
+
+        None also when its completion was saved or its status changed since it was read.
+        """
 
     def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
         """Record that reconcile runs; False while no lease may be freed.
@@ -310,7 +354,7 @@ class Store(Protocol):
         """
 
     def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
-        """Pending evaluations, unleased, not waiting, and dispatched longer ago than `resend_s`; see above."""
+        """Pending responses, unleased, not waiting, and dispatched longer ago than `resend_s`; see above."""
 
     def mark_thread_sent(self, thread: Thread) -> bool:
         """Note that a message for the thread goes out again; False when somebody else sends it."""
@@ -320,6 +364,12 @@ class Store(Protocol):
 
     def overdue_panels(self, *, limit: int) -> list[Thread]:
         """Threads being evaluated whose panel's deadline has passed."""
+
+    def straggling_panels(self, *, limit: int) -> list[Thread]:
+        """Threads being evaluated for which a quorum of the panel is enough now."""
+
+    def threads_past_deadline(self, *, limit: int) -> list[Thread]:
+        """Threads not ended whose own deadline has passed."""
 
     def put_sample(self, name: str, value: int) -> None:
         """Share a number that one process samples for all."""

@@ -48,7 +48,10 @@ UNIQUE_INDEXES: Final[dict[str, list[list[tuple[str, int]]]]] = {
 
 _IS_LEASED = {"lease_token": {"$type": "string"}}
 WORK_INDEXES: Final[dict[str, list[tuple[list[tuple[str, int]], dict[str, Any]]]]] = {
-    "user_sessions": [([("held_nanos", UP)], {"held_nanos": {"$gt": 0}})],
+    "user_sessions": [
+        ([("held_nanos", UP)], {"held_nanos": {"$gt": 0}}),
+        ([("is_cancelling", UP)], {"is_cancelling": True}),
+    ],
     "budget_days": [([("held_nanos", UP)], {"held_nanos": {"$gt": 0}})],
     "conversation_threads": [
         ([("due_step", UP), ("dispatched_at", UP)], {"due_step": {"$type": "string"}}),

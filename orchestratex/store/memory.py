@@ -32,7 +32,17 @@ from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import NotFoundError
-from orchestratex.store.base import COLLECTIONS, Account, AccountId, Changes, Doc, ModelStats, ThreadTotals
+from orchestratex.store.base import (
+    COLLECTIONS,
+    NO_DEADLINES,
+    REOPENED,
+    Account,
+    AccountId,
+    Changes,
+    Doc,
+    ModelStats,
+    ThreadTotals,
+)
 
 _Work = TypeVar("_Work", bound=Leased)
 _FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
@@ -193,8 +203,14 @@ class MemoryStore:
     def insert_session(self, session: Session) -> None:
         self._insert([session])
 
-    def insert_threads(self, threads: Sequence[Thread]) -> None:
-        self._insert([thread.model_copy(update={"dispatched_at": self._now()}) for thread in threads])
+    def insert_threads(self, threads: Sequence[Thread], *, deadline_s: float | None = None) -> None:
+        now = self._now()
+        made = []
+        for thread in threads:
+            seconds = thread.options.deadline_s or deadline_s
+            deadline = {} if seconds is None else {"deadline_at": now + timedelta(seconds=seconds)}
+            made.append(thread.model_copy(update={"dispatched_at": now, **deadline}))
+        self._insert(made)
 
     def insert_responses(self, responses: Sequence[Response]) -> None:
         self._insert([response.model_copy(update={"dispatched_at": self._now()}) for response in responses])
@@ -255,13 +271,16 @@ class MemoryStore:
     def renew_leases(self, tokens: Sequence[str], *, lease_s: float) -> set[str]:
         with self._lock:
             held: set[str] = set()
-            for work in [*self._all(Thread), *self._all(Response)]:
+            wanted = [r for r in self._all(Response) if r.status is ResponseStatus.PENDING]
+            for work in [*self._all(Thread), *wanted]:
                 if work.lease_token in tokens:
                     self._put(work, {"lease_until": self._now() + timedelta(seconds=lease_s)})
                     held.add(work.lease_token or "")
             return held
 
-    def move_thread(self, thread: Thread, changes: Changes, *, panel_deadline_s: float | None = None) -> Thread | None:
+    def move_thread(
+        self, thread: Thread, changes: Changes, *, deadlines_s: Mapping[str, float] = NO_DEADLINES
+    ) -> Thread | None:
         with self._lock:
             known = self._known(Thread, thread.id)
             if known is None or not _stands(known, thread) or known.lease_token != thread.lease_token:
@@ -278,8 +297,7 @@ class MemoryStore:
                 "dispatched_at": now,
                 "updated_at": now,
             }
-            if panel_deadline_s is not None:
-                moved["panel_deadline"] = now + timedelta(seconds=panel_deadline_s)
+            moved |= {field: now + timedelta(seconds=seconds) for field, seconds in deadlines_s.items()}
             return self._put(known, moved)
 
     def release_thread(self, thread: Thread, *, delay_s: float) -> None:
@@ -293,11 +311,17 @@ class MemoryStore:
         self._change(Thread, thread_id, changes)
 
     def update_response(
-        self, response: Response, changes: Changes, *, is_release: bool = False, delay_s: float | None = None
+        self,
+        response: Response,
+        changes: Changes,
+        *,
+        is_release: bool = False,
+        delay_s: float | None = None,
+        is_pending: bool = False,
     ) -> Response | None:
         with self._lock:
             known = self._held(response)
-            if known is None:
+            if known is None or (is_pending and known.status is not ResponseStatus.PENDING):
                 return None
             update = {**changes, **(_FREED if is_release else {})}
             if delay_s is not None:
@@ -330,6 +354,14 @@ class MemoryStore:
             self._put(known, changes)
             return True
 
+    def reopen_responses(self, response_ids: Sequence[ObjectId]) -> int:
+        with self._lock:
+            closed = [r for r in self._all(Response) if r.id in response_ids and _may_reopen(r)]
+            for response in closed:
+                attempt = response.attempt + (response.lease_token is None)
+                self._put(response, {**REOPENED, "attempt": attempt, "dispatched_at": self._now()})
+            return len(closed)
+
     def supersede_responses(self, thread_id: ObjectId) -> int:
         with self._lock:
             found = [r for r in self._all(Response) if r.thread_id == thread_id and r.status is ResponseStatus.PENDING]
@@ -358,13 +390,26 @@ class MemoryStore:
                 if profile.model_name == model_name:
                     self._put(profile, {**changes, "updated_at": self._now()})
 
-    def end_session(self, session_id: ObjectId, status: SessionStatus, ended_at: datetime) -> bool:
+    def end_session(
+        self, session_id: ObjectId, status: SessionStatus, ended_at: datetime, *, is_cancelling: bool = False
+    ) -> bool:
         with self._lock:
             session = self._known(Session, session_id)
             if session is None or session.status is not SessionStatus.ACTIVE:
                 return False
-            self._put(session, {"status": status, "session_end": ended_at, "updated_at": ended_at})
+            ended = {"status": status, "session_end": ended_at, "updated_at": ended_at, "is_cancelling": is_cancelling}
+            self._put(session, ended)
             return True
+
+    def reopen_session(self, session_id: ObjectId) -> None:
+        with self._lock:
+            session = self._known(Session, session_id)
+            if session is not None and session.status is not SessionStatus.ACTIVE:
+                active = {"status": SessionStatus.ACTIVE, "session_end": None, "is_cancelling": False}
+                self._put(session, {**active, "updated_at": self._now()})
+
+    def cancelling_sessions(self, *, limit: int) -> list[Session]:
+        return [session for session in self._all(Session) if session.is_cancelling][:limit]
 
     def set_session(self, session_id: ObjectId, changes: Changes) -> None:
         self._change(Session, session_id, changes)
@@ -441,7 +486,11 @@ class MemoryStore:
         return self._free(thread, {})
 
     def free_response(self, response: Response, changes: Changes) -> Response | None:
-        return self._free(response, {**changes, "sent_at": None})
+        with self._lock:
+            known = self._known(Response, response.id)
+            if known is None or (known.status, known.completion) != (response.status, response.completion):
+                return None
+            return self._free(response, {**changes, "sent_at": None})
 
     def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
         with self._lock:
@@ -456,7 +505,7 @@ class MemoryStore:
         return [thread for thread in running if self._is_overdue(thread, resend_s, doubles)][:limit]
 
     def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
-        pending = [r for r in self._all(Response) if r.status is ResponseStatus.PENDING and r.role is Role.EVALUATOR]
+        pending = [r for r in self._all(Response) if r.status is ResponseStatus.PENDING]
         return [response for response in pending if self._is_overdue(response, resend_s, doubles)][:limit]
 
     def mark_thread_sent(self, thread: Thread) -> bool:
@@ -472,6 +521,16 @@ class MemoryStore:
             for thread in self._all(Thread)
             if thread.due_step is Step.EVALUATE and thread.panel_deadline is not None and thread.panel_deadline < now
         ][:limit]
+
+    def straggling_panels(self, *, limit: int) -> list[Thread]:
+        now = self._now()
+        evaluated = [thread for thread in self._all(Thread) if thread.due_step is Step.EVALUATE]
+        return [t for t in evaluated if t.quorum_deadline is not None and t.quorum_deadline < now][:limit]
+
+    def threads_past_deadline(self, *, limit: int) -> list[Thread]:
+        now = self._now()
+        running = [thread for thread in self._all(Thread) if thread.due_step not in (None, Step.FINISH)]
+        return [thread for thread in running if thread.deadline_at is not None and thread.deadline_at < now][:limit]
 
     def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
         before = self._now() - timedelta(seconds=idle_s)
@@ -567,6 +626,11 @@ class MemoryStore:
                 return False
             self._put(known, {"dispatched_at": self._now(), "dispatches": known.dispatches + 1})
             return True
+
+
+def _may_reopen(response: Response) -> bool:
+    is_failed = response.status is ResponseStatus.FAILED and response.completion is None
+    return is_failed or response.status is ResponseStatus.SUPERSEDED
 
 
 def _key(document: Document) -> list[Any]:

@@ -41,7 +41,17 @@ from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import NotFoundError, StoreUnavailableError
-from orchestratex.store.base import COLLECTIONS, Account, AccountId, Changes, Doc, ModelStats, ThreadTotals
+from orchestratex.store.base import (
+    COLLECTIONS,
+    NO_DEADLINES,
+    REOPENED,
+    Account,
+    AccountId,
+    Changes,
+    Doc,
+    ModelStats,
+    ThreadTotals,
+)
 
 _Work = TypeVar("_Work", bound=Leased)
 _Class = TypeVar("_Class")
@@ -54,6 +64,7 @@ _FREED: _Mongo = {"lease_token": None, "lease_until": None}
 _BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
 _TEXTS = ("prompt_sent", "response_text", "completion", "self_assessment")  # most of a response's bytes
 _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
+_NO_TIMES: Mapping[ObjectId, _Mongo] = {}
 _MAX_DOUBLINGS = 6  # a message that was sent again so often waits 64 times the first wait
 
 
@@ -290,8 +301,10 @@ class MongoStore:
     def insert_session(self, session: Session) -> None:
         self._insert(session)
 
-    def insert_threads(self, threads: Sequence[Thread]) -> None:
-        self._insert_dispatched(self._threads, threads)
+    def insert_threads(self, threads: Sequence[Thread], *, deadline_s: float | None = None) -> None:
+        seconds = {thread.id: thread.options.deadline_s or deadline_s for thread in threads}
+        deadlines = {key: {"deadline_at": _in(value)} for key, value in seconds.items() if value is not None}
+        self._insert_dispatched(self._threads, threads, deadlines)
 
     def insert_responses(self, responses: Sequence[Response]) -> None:
         self._insert_dispatched(self._responses, responses)
@@ -357,13 +370,16 @@ class MongoStore:
 
     def renew_leases(self, tokens: Sequence[str], *, lease_s: float) -> set[str]:
         held: set[str] = set()
-        mine = {"lease_token": {"$in": list(tokens)}}
-        for collection in (self._responses, self._threads):
+        ours = {"lease_token": {"$in": list(tokens)}}
+        wanted = {**ours, "status": ResponseStatus.PENDING}
+        for collection, mine in ((self._responses, wanted), (self._threads, ours)):
             collection.update_many(mine, [{"$set": {"lease_until": _in(lease_s)}}])
             held.update(row["lease_token"] for row in collection.find(mine, {"lease_token": 1}))
         return held
 
-    def move_thread(self, thread: Thread, changes: Changes, *, panel_deadline_s: float | None = None) -> Thread | None:
+    def move_thread(
+        self, thread: Thread, changes: Changes, *, deadlines_s: Mapping[str, float] = NO_DEADLINES
+    ) -> Thread | None:
         fixed = {**changes, **_FREED, "crashes": 0, "errors": 0, "dispatches": 0, "not_before": None}
         moved: _Mongo = {
             **_set(fixed),
@@ -371,8 +387,7 @@ class MongoStore:
             "dispatched_at": "$$NOW",
             "updated_at": "$$NOW",
         }
-        if panel_deadline_s is not None:
-            moved["panel_deadline"] = _in(panel_deadline_s)
+        moved |= {field: _in(seconds) for field, seconds in deadlines_s.items()}
         mine = {**_stands(thread), "lease_token": thread.lease_token}
         if not self._write(self._threads, mine, moved):
             return None
@@ -387,7 +402,13 @@ class MongoStore:
         self._threads.update_one({"_id": thread_id}, {"$set": _dump_value(changes)})
 
     def update_response(
-        self, response: Response, changes: Changes, *, is_release: bool = False, delay_s: float | None = None
+        self,
+        response: Response,
+        changes: Changes,
+        *,
+        is_release: bool = False,
+        delay_s: float | None = None,
+        is_pending: bool = False,
     ) -> Response | None:
         if response.lease_token is None:
             return None
@@ -395,7 +416,9 @@ class MongoStore:
         update = _set(fixed)
         if delay_s is not None:
             update["not_before"] = _in(delay_s)
-        mine = {"_id": response.id, "lease_token": response.lease_token}
+        mine: _Mongo = {"_id": response.id, "lease_token": response.lease_token}
+        if is_pending:
+            mine["status"] = ResponseStatus.PENDING
         return response.model_copy(update=fixed) if self._write(self._responses, mine, update) else None
 
     def complete_response(self, response: Response, changes: Changes) -> Response | None:
@@ -426,6 +449,16 @@ class MongoStore:
         )
         return result.modified_count == 1
 
+    def reopen_responses(self, response_ids: Sequence[ObjectId]) -> int:
+        failed = {"status": ResponseStatus.FAILED, "completion": None}
+        closed = {"_id": {"$in": list(response_ids)}, "$or": [{"status": ResponseStatus.SUPERSEDED}, failed]}
+        opened = {
+            **_set(REOPENED),
+            "attempt": {"$add": ["$attempt", {"$cond": [{"$eq": ["$lease_token", None]}, 1, 0]}]},
+            "dispatched_at": "$$NOW",
+        }
+        return self._responses.update_many(closed, [{"$set": opened}]).modified_count
+
     def supersede_responses(self, thread_id: ObjectId) -> int:
         pending = {"thread_id": thread_id, "status": ResponseStatus.PENDING}
         result = self._responses.update_many(pending, {"$set": {"status": ResponseStatus.SUPERSEDED}})
@@ -450,10 +483,25 @@ class MongoStore:
         update = {"$set": _dump_value(changes), "$currentDate": {"updated_at": True}}
         self._collection(Profile).update_one({"model_name": model_name}, update)
 
-    def end_session(self, session_id: ObjectId, status: SessionStatus, ended_at: datetime) -> bool:
-        ended = {"status": status, "session_end": ended_at, "updated_at": ended_at}
+    def end_session(
+        self, session_id: ObjectId, status: SessionStatus, ended_at: datetime, *, is_cancelling: bool = False
+    ) -> bool:
+        ended = {
+            "status": status,
+            "session_end": ended_at,
+            "updated_at": ended_at,
+            "is_cancelling": is_cancelling,
+        }
         active = {"_id": session_id, "status": SessionStatus.ACTIVE}
         return self._sessions.update_one(active, {"$set": ended}).modified_count == 1
+
+    def reopen_session(self, session_id: ObjectId) -> None:
+        ended = {"_id": session_id, "status": {"$ne": SessionStatus.ACTIVE}}
+        active = {"status": SessionStatus.ACTIVE, "session_end": None, "is_cancelling": False}
+        self._sessions.update_one(ended, {"$set": active, "$currentDate": {"updated_at": True}})
+
+    def cancelling_sessions(self, *, limit: int) -> list[Session]:
+        return self._find(Session, {"is_cancelling": True}, [], limit)
 
     def set_session(self, session_id: ObjectId, changes: Changes) -> None:
         self._sessions.update_one({"_id": session_id}, {"$set": _dump_value(changes)})
@@ -527,10 +575,11 @@ class MongoStore:
         return self._find(Response, _expired(), [], limit)
 
     def free_thread(self, thread: Thread) -> Thread | None:
-        return self._free(Thread, thread, {})
+        return self._free(Thread, thread, {}, {})
 
     def free_response(self, response: Response, changes: Changes) -> Response | None:
-        return self._free(Response, response, {**changes, "sent_at": None})
+        unsaved = {"completion": None} if response.completion is None else {}
+        return self._free(Response, response, {**changes, "sent_at": None}, {**unsaved, "status": response.status})
 
     def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
         never = datetime.max.replace(tzinfo=UTC)  # the first run of all follows no gap
@@ -548,7 +597,7 @@ class MongoStore:
         return self._find(Thread, {"due_step": {"$type": "string"}, **_overdue(resend_s, doubles)}, [], limit)
 
     def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
-        pending = {"status": ResponseStatus.PENDING, "role": Role.EVALUATOR}
+        pending = {"status": ResponseStatus.PENDING}
         return self._find(Response, {**pending, **_overdue(resend_s, doubles)}, [], limit)
 
     def mark_thread_sent(self, thread: Thread) -> bool:
@@ -561,6 +610,15 @@ class MongoStore:
         is_past = {"$expr": {"$lt": ["$panel_deadline", "$$NOW"]}}  # null is before every date
         passed = {"due_step": Step.EVALUATE, "panel_deadline": {"$type": "date"}, **is_past}
         return self._find(Thread, passed, [], limit)
+
+    def straggling_panels(self, *, limit: int) -> list[Thread]:
+        is_past = {"$expr": {"$lt": ["$quorum_deadline", "$$NOW"]}}
+        passed = {"due_step": Step.EVALUATE, "quorum_deadline": {"$type": "date"}, **is_past}
+        return self._find(Thread, passed, [], limit)
+
+    def threads_past_deadline(self, *, limit: int) -> list[Thread]:
+        running = {"due_step": {"$nin": [None, Step.FINISH]}, "deadline_at": {"$type": "date"}}
+        return self._find(Thread, {**running, "$expr": {"$lt": ["$deadline_at", "$$NOW"]}}, [], limit)
 
     def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
         idle = {"status": SessionStatus.ACTIVE, "$expr": {"$lt": ["$updated_at", _in(-idle_s)]}}
@@ -612,7 +670,9 @@ class MongoStore:
         except DuplicateKeyError:
             return  # a retry: the first one's document stands
 
-    def _insert_dispatched(self, collection: Collection[_Mongo], documents: Sequence[Leased]) -> None:
+    def _insert_dispatched(
+        self, collection: Collection[_Mongo], documents: Sequence[Leased], times: Mapping[ObjectId, _Mongo] = _NO_TIMES
+    ) -> None:
         """Inserts cannot evaluate $$NOW: upserts that write a whole document where there is none."""
         if not documents:
             return
@@ -620,7 +680,7 @@ class MongoStore:
         for document in documents:
             fields = dump(document)
             is_new = {"$eq": [{"$type": "$attempt"}, "missing"]}
-            whole = {"$mergeObjects": [{"$literal": fields}, {"dispatched_at": "$$NOW"}]}
+            whole = {"$mergeObjects": [{"$literal": fields}, {"dispatched_at": "$$NOW", **times.get(document.id, {})}]}
             change = [{"$replaceWith": {"$cond": [is_new, whole, "$$ROOT"]}}]
             updates.append(UpdateOne({"_id": document.id}, change, upsert=True))
         with _ignoring_duplicates():  # the unique key of a call stands under another id: it is there already
@@ -645,8 +705,8 @@ class MongoStore:
         }
         return self._change(kind, free, taken)
 
-    def _free(self, kind: type[_Work], work: _Work, changes: Changes) -> _Work | None:
-        gone = {"_id": work.id, "lease_token": work.lease_token, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}
+    def _free(self, kind: type[_Work], work: _Work, changes: Changes, still: _Mongo) -> _Work | None:
+        gone = {"_id": work.id, "lease_token": work.lease_token, "$expr": {"$lt": ["$lease_until", "$$NOW"]}, **still}
         freed = {**_set({**changes, **_FREED}), "crashes": {"$add": ["$crashes", 1]}}
         return self._change(kind, gone, freed)
 

@@ -17,7 +17,7 @@ _KEPT = ("minimum", "maximum", "minLength", "maxLength", "pattern", "enum", "min
 
 
 def make_validator(document: type[Document]) -> _Schema:
-    """The `$jsonSchema` of a record: every field required, with its types, ranges and enumerations."""
+    """The `$jsonSchema` of a record: types, ranges, enumerations; every field required but those added later."""
     schema = document.model_json_schema(by_alias=True, mode="serialization")
     return {"$jsonSchema": _convert(schema, schema.get("$defs", {}))}
 
@@ -55,7 +55,7 @@ def _convert(schema: _Schema, definitions: _Schema) -> _Schema:
     if "properties" in schema:
         properties = schema["properties"]
         converted["properties"] = {name: _convert(value, definitions) for name, value in properties.items()}
-        converted["required"] = sorted(properties)
+        converted["required"] = sorted(name for name, field in properties.items() if not field.get("added"))
     if isinstance(schema.get("additionalProperties"), dict):
         converted["additionalProperties"] = _convert(schema["additionalProperties"], definitions)
     if isinstance(schema.get("items"), dict):

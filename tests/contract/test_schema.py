@@ -246,6 +246,13 @@ def test_a_validator_accepts_whole_runs_and_shipped_profiles(mongo_store: MongoS
     assert len(kept.profiles()) == len(shipped_profiles(NOW)) == 8
 
 
+ADDED_LATER = {  # documents of older versions lack them, and must still be changed
+    "user_sessions": {"is_cancelling"},
+    "conversation_threads": {"quorum_deadline", "deadline_at", "stopped_at", "retries"},
+    "model_responses": {"is_quarantined"},
+}
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_a_validator_refuses_a_document_without_one_of_its_fields(database: Mongo, name: str) -> None:
@@ -260,7 +267,7 @@ def test_a_validator_refuses_a_document_without_one_of_its_fields(database: Mong
             continue
         accepted.append(field)
 
-    assert accepted == []
+    assert set(accepted) == ADDED_LATER.get(name, set())
 
 
 @pytest.mark.integration

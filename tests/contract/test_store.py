@@ -791,7 +791,6 @@ def test_work_that_nobody_claimed_is_overdue(store: Store, pass_time: PassTime) 
     thread, response = add_thread(store), add_response(store)
     leased, ended = add_thread(store), add_thread(store, due_step=None)
     store.claim_thread(leased.id, lease_s=LONG)
-    add_response(store, role="primary")
     add_response(store, status="completed", ordinal=1)
 
     fresh = (
@@ -852,9 +851,9 @@ def test_one_of_many_sends_again(store: Store) -> None:
 def test_panels_past_their_deadline_are_found(store: Store, pass_time: PassTime) -> None:
     late, early = add_thread(store, due_step="respond"), add_thread(store, due_step="respond")
     gone = add_thread(store, due_step="respond")
-    store.move_thread(late, {"due_step": Step.EVALUATE}, panel_deadline_s=SHORT)
-    store.move_thread(early, {"due_step": Step.EVALUATE}, panel_deadline_s=LONG)
-    store.move_thread(gone, {"due_step": Step.WEIGH}, panel_deadline_s=SHORT)
+    store.move_thread(late, {"due_step": Step.EVALUATE}, deadlines_s={"panel_deadline": SHORT})
+    store.move_thread(early, {"due_step": Step.EVALUATE}, deadlines_s={"panel_deadline": LONG})
+    store.move_thread(gone, {"due_step": Step.WEIGH}, deadlines_s={"panel_deadline": SHORT})
     add_thread(store, due_step="respond")
 
     pass_time(SHORT)

@@ -190,7 +190,7 @@ def test_a_429_pauses_the_model_for_everybody() -> None:
                 raise ProviderRateLimitedError("claude", "HTTP 429", retry_after_s=40)
         return answer_by_rule(request)
 
-    world = World(reply)
+    world = World(reply, Settings(quorum_deadline_s=180))  # it waits longer than a straggler may
     limiter = limit_rates(world, requests_per_minute=1000)
     thread = world.submit(PROMPT, max_iterations=1)
     while not calls:

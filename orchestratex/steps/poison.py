@@ -1,0 +1,93 @@
+"""What fails at the same place again and again: counted, given back, and in the end given up with its reason.
+
+A worker that dies is counted by whoever frees its lease, an error of ours by the one that caught it; the cap is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from orchestratex.domain.base import Component, CostSource, LogLevel, ResponseStatus, Role, StopReason, to_usd
+from orchestratex.domain.response import AttemptCost, Response, Usage
+from orchestratex.errors import StepFailedError, UnavailableError
+from orchestratex.steps import budget
+from orchestratex.steps.halt import announce_end, halt
+from orchestratex.steps.services import Services
+
+PAUSE_S = 1.0  # before what failed by our own error is tried again; doubles
+_PANEL_PATIENCE = 2  # evaluations given up in one panel: then the fault is not one evaluator's
+
+
+@contextmanager
+def taking_back(response: Response, services: Services) -> Iterator[None]:
+    """Give a call back when what is done under its lease fails by our own error. Raises StepFailedError then."""
+    try:
+        yield
+    except (UnavailableError, StepFailedError):
+        raise  # the lease expires and reconcile takes the call up; it was given back already
+    except Exception as error:
+        _take_back(response, error, services)
+        raise StepFailedError(f"{response.role} call of {response.model_name} failed: {error!r}") from error
+
+
+def charge_unknown(response: Response) -> tuple[AttemptCost | None, dict[str, Any]]:
+    """What an attempt costs whose end nobody knows, and the changes that say so: the worst case once it was sent."""
+    charged = response.attempt_costs.get(str(response.attempt))
+    if charged is not None or response.sent_at is None:
+        return charged, {"reserved_nanos": 0}
+    charged = AttemptCost(nanos=response.reserved_nanos, source=CostSource.ESTIMATED, usage=Usage())
+    costs = {**response.attempt_costs, str(response.attempt): charged}
+    nanos = sum(cost.nanos for cost in costs.values())
+    return charged, {
+        "reserved_nanos": 0,
+        "attempt_costs": costs,
+        "cost_nanos": nanos,
+        "cost": to_usd(nanos),
+        "cost_source": CostSource.ESTIMATED,
+        "tokens_used": response.tokens_used or Usage(),
+    }
+
+
+def contain(response: Response, why: str, services: Services) -> None:
+    """A call was given up: its thread ends with what it has, unless it is a panel that can do without one evaluator."""
+    if response.role is Role.EVALUATOR:
+        panel = services.store.panel_of(response.thread_id, iteration=response.iteration_number)
+        if sum(each.is_quarantined for each in panel) < _PANEL_PATIENCE:
+            return
+    announce_end(halt(response.thread_id, StopReason.FAILED, why, services), services)
+
+
+def _take_back(response: Response, error: Exception, services: Services) -> None:
+    found = services.store.get_response(response.id, brief=True)
+    if found.lease_token is None or found.lease_token != response.lease_token:
+        return  # closed, or taken away, before the error
+    crashes = found.crashes + 1
+    is_last = crashes >= services.settings.crash_cap
+    why = f"{found.role} call of {found.model_name} failed {crashes} times: {error!r}"
+    charged, changes = charge_unknown(found)
+    changes |= {"crashes": crashes, "sent_at": None, "error_message": why[:2000]}
+    if is_last:
+        given_up = {"status": ResponseStatus.FAILED, "is_quarantined": True}
+        closed = services.store.complete_response(found, {**changes, **given_up})
+    else:
+        closed = services.store.update_response(found, changes, is_release=True, delay_s=PAUSE_S * 2.0 ** (crashes - 1))
+    if closed is None:
+        return
+    is_estimate = charged is not None and charged.source is CostSource.ESTIMATED
+    budget.settle(found, charged.nanos if charged else 0, services, is_estimate=is_estimate)
+    services.journal.write(
+        Component.EVALUATOR if found.role is Role.EVALUATOR else Component.ORCHESTRATOR,
+        "call_quarantined" if is_last else "error_occurred",
+        why + ("; given up" if is_last else ""),
+        thread=services.store.get_thread(found.thread_id),
+        level=LogLevel.ERROR,
+        model=found.model_name,
+        error=error,
+        response_id=str(found.id),
+        attempt=found.attempt,
+        crashes=crashes,
+    )
+    if is_last:
+        contain(closed, why, services)
