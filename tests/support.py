@@ -14,6 +14,7 @@ from orchestratex.advance import advance, advance_answer, advance_evaluation, fa
 from orchestratex.bootstrap import assemble
 from orchestratex.domain.base import Step
 from orchestratex.domain.thread import Thread
+from orchestratex.faultpoints import FaultPoints
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.providers.fake import FakeProvider, FakeProviders
 from orchestratex.queue import FAN_OUT, TASKS, MemoryQueue
@@ -48,7 +49,9 @@ class FakeClock:
 class World:
     """The engine over the shipped fakes, answered by the sandbox's brain unless told otherwise."""
 
-    def __init__(self, reply_to: Reply | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self, reply_to: Reply | None = None, settings: Settings | None = None, *, faults: FaultPoints | None = None
+    ) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock)
         self.queue = MemoryQueue()
@@ -63,6 +66,7 @@ class World:
             nonce=lambda: f"{next(numbers):016x}",
             jitter=lambda: 0.5,
             sleep=self.clock.pass_time,
+            faults=faults,
         )
         self.store.insert_profiles(shipped_profiles(self.clock()))
 

@@ -861,6 +861,98 @@ def test_panels_past_their_deadline_are_found(store: Store, pass_time: PassTime)
     assert [thread.id for thread in store.overdue_panels(limit=9)] == [late.id]
 
 
+def test_panels_and_threads_past_their_other_deadlines_are_found(store: Store, pass_time: PassTime) -> None:
+    short = add_thread(store, due_step="respond", options={"deadline_s": SHORT})
+    long = add_thread(store, due_step="respond")
+    store.move_thread(long, {"due_step": Step.EVALUATE}, deadlines_s={"quorum_deadline": SHORT, "deadline_at": LONG})
+    add_thread(store, due_step="evaluate")
+    ended = add_thread(store, options={"deadline_s": SHORT}, due_step=None)
+
+    before = store.threads_past_deadline(limit=9)
+    pass_time(SHORT)
+
+    assert before == []
+    assert [thread.id for thread in store.threads_past_deadline(limit=9)] == [short.id]
+    assert [thread.id for thread in store.straggling_panels(limit=9)] == [long.id]
+    assert ended.due_step is None
+
+
+def test_threads_without_a_deadline_of_their_own_get_the_installations(store: Store, pass_time: PassTime) -> None:
+    own, other = make_thread(options={"deadline_s": LONG}), make_thread()
+
+    store.insert_threads([own, other], deadline_s=SHORT)
+    pass_time(SHORT)
+
+    assert [thread.id for thread in store.threads_past_deadline(limit=9)] == [other.id]
+
+
+def test_a_superseded_lease_is_not_prolonged(store: Store) -> None:
+    response = add_response(store)
+    claimed = claim(store, response)
+
+    store.supersede_responses(response.thread_id)
+
+    assert store.renew_leases([str(claimed.lease_token)], lease_s=LONG) == set()
+
+
+def test_a_superseded_response_takes_only_writes_that_do_not_need_it_pending(store: Store) -> None:
+    response = add_response(store)
+    claimed = claim(store, response)
+    store.supersede_responses(response.thread_id)
+
+    wanted = store.update_response(claimed, {"error_message": "a"}, is_pending=True)
+    unwanted = store.update_response(claimed, {"error_message": "b"}, is_release=True)
+
+    assert wanted is None
+    assert unwanted is not None
+    assert store.get_response(response.id).error_message == "b"
+
+
+def test_a_call_that_was_saved_meanwhile_is_not_freed(store: Store, pass_time: PassTime) -> None:
+    response = add_response(store)
+    claimed = store.claim_response(response.id, lease_s=SHORT)
+    assert claimed is not None
+    pass_time(SHORT)
+    (expired,) = store.expired_responses(limit=9)
+
+    store.update_response(claimed, {"completion": Completion(text="paid for")})
+    stale = store.free_response(expired, {})
+    (again,) = store.expired_responses(limit=9)
+
+    assert stale is None
+    assert store.free_response(again, {}) is not None
+
+
+def test_superseded_and_failed_calls_are_reopened_unless_they_brought_a_completion(store: Store) -> None:
+    superseded = add_response(store, status="superseded", attempt=1, reserved_nanos=5)
+    failed = add_response(store, status="failed", errors=4, crashes=4, is_quarantined=True, ordinal=1)
+    unreadable = add_response(store, status="failed", completion={"text": "?"}, ordinal=2)
+    completed = add_response(store, status="completed", ordinal=3)
+    ids = [response.id for response in (superseded, failed, unreadable, completed)]
+
+    reopened = store.reopen_responses(ids)
+
+    found = [store.get_response(each) for each in ids]
+    assert reopened == 2
+    assert [r.status.value for r in found] == ["pending", "pending", "failed", "completed"]
+    assert [r.attempt for r in found[:2]] == [2, 1]
+    assert (found[0].reserved_nanos, found[1].errors, found[1].crashes, found[1].is_quarantined) == (0, 0, 0, False)
+
+
+def test_a_session_that_has_to_be_cancelled_is_found_until_it_is_reopened(store: Store) -> None:
+    session_id = add_session(store)
+    add_session(store)
+
+    store.end_session(session_id, SessionStatus.TERMINATED, NOW, is_cancelling=True)
+    found = [session.id for session in store.cancelling_sessions(limit=9)]
+    store.reopen_session(session_id)
+
+    session = store.get_session(session_id)
+    assert found == [session_id]
+    assert store.cancelling_sessions(limit=9) == []
+    assert (session.status, session.session_end) == (SessionStatus.ACTIVE, None)
+
+
 def test_a_panel_without_a_deadline_is_never_overdue(store: Store) -> None:
     add_thread(store, due_step="evaluate")
 

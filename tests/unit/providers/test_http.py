@@ -9,6 +9,7 @@ from email.utils import format_datetime
 import pytest
 
 from orchestratex.errors import (
+    CallUnwantedError,
     ContentRefusedError,
     ContextTooLongError,
     MalformedCompletionError,
@@ -23,6 +24,7 @@ from orchestratex.errors import (
     ProviderTimeoutError,
 )
 from orchestratex.local.ports import free_port
+from orchestratex.providers.base import STILL_WANTED
 from orchestratex.providers.http import HttpClient, whole_text
 from tests.unit.providers.conftest import Answer, Endpoint, drip, hang_up, raw, reply, say_nothing
 
@@ -47,6 +49,24 @@ def fail(http: HttpClient, endpoint: Endpoint, answer: Answer) -> ProviderError:
 
 def error_body(message: str, code: str = "") -> str:
     return json.dumps({"error": {"message": message, "code": code}})
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_a_call_that_nobody_wants_after_a_long_handshake_is_not_sent(
+    http: HttpClient, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, is_wanted: bool
+) -> None:
+    monkeypatch.setattr("orchestratex.providers.http._QUICK_HANDSHAKE_S", -1.0)  # every handshake is a long one
+    wish = STILL_WANTED.set(lambda: is_wanted)
+
+    try:
+        if is_wanted:
+            post(http, endpoint, reply())
+        else:
+            assert isinstance(fail(http, endpoint, reply()), CallUnwantedError)
+    finally:
+        STILL_WANTED.reset(wish)
+
+    assert len(endpoint.requests) == int(is_wanted)
 
 
 def test_json_goes_out_and_comes_back(http: HttpClient, endpoint: Endpoint) -> None:
