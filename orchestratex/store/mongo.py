@@ -15,7 +15,14 @@ from pydantic import BaseModel
 from pymongo import ASCENDING, DESCENDING, MongoClient, ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, ConfigurationError, ConnectionFailure, DuplicateKeyError, ExecutionTimeout
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+)
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
@@ -59,6 +66,25 @@ _Mongo = dict[str, Any]
 
 _NAMES: dict[type[Document], str] = {document: name for name, document in COLLECTIONS.items()}
 _DUPLICATE_KEY = 11000
+_PASSING = {  # codes of errors that go by: the same operation may be tried again when the servers are well
+    6,  # HostUnreachable
+    7,  # HostNotFound
+    64,  # WriteConcernFailed: no majority has it yet
+    79,  # UnknownReplWriteConcern
+    89,  # NetworkTimeout
+    91,  # ShutdownInProgress
+    100,  # UnsatisfiableWriteConcern
+    133,  # FailedToSatisfyReadPreference
+    189,  # PrimarySteppedDown
+    202,  # NetworkInterfaceExceededTimeLimit
+    262,  # ExceededTimeLimit
+    10107,  # NotWritablePrimary
+    11600,  # InterruptedAtShutdown
+    11602,  # InterruptedDueToReplStateChange
+    13435,  # NotPrimaryNoSecondaryOk
+    13436,  # NotPrimaryOrSecondary
+    14031,  # OutOfDiskSpace
+}
 _SELECTION_KEY = ("thread_id", "iteration_number", "selection_phase", "ordinal")
 _FREED: _Mongo = {"lease_token": None, "lease_until": None}
 _BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
@@ -134,8 +160,20 @@ def _translate(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(self, *args, **kwargs)
         except (ConnectionFailure, ExecutionTimeout) as error:  # elections, restarts, lost networks
             raise StoreUnavailableError(f"MongoDB at {self.address} does not answer: {_first_line(error)}") from error
+        except OperationFailure as error:
+            if not _is_passing(error):
+                raise
+            raise StoreUnavailableError(f"MongoDB at {self.address} cannot do it now: {_first_line(error)}") from error
 
     return verb
+
+
+def _is_passing(error: OperationFailure) -> bool:
+    """Whether the servers' state is at fault, and not what was asked of them."""
+    details = error.details or {}
+    failures = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+    codes = [error.code] if not isinstance(error, BulkWriteError) else [failure.get("code") for failure in failures]
+    return error.has_error_label("RetryableWriteError") or any(code in _PASSING for code in codes)
 
 
 def _translate_all(store: type[_Class]) -> type[_Class]:
