@@ -28,7 +28,7 @@ from orchestratex.domain.base import (
 from orchestratex.domain.response import AttemptCost, Response, Usage
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError, NotFoundError
-from orchestratex.steps import budget
+from orchestratex.steps import budget, places
 from orchestratex.steps.journal import QUEUE_LENGTH
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import close_panel
@@ -54,6 +54,7 @@ def reconcile(services: Services) -> dict[str, int]:
         ("threads sent", lambda: _send_threads(services, doubles=not is_empty)),
         ("calls sent", lambda: _send_evaluations(services, doubles=not is_empty)),
         ("reservations settled", lambda: _settle_orphans(services)),
+        ("places mended", lambda: places.mend(services)),
         ("sessions ended", lambda: _end_idle_sessions(services)),
     ]
     if may_free:
