@@ -33,16 +33,34 @@ from orchestratex.steps.journal import QUEUE_LENGTH
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import close_panel
 from orchestratex.steps.probe import PROBES
+from orchestratex.steps.pulse import CONTROL
 from orchestratex.steps.services import Services
 from orchestratex.store.base import Account
 
 _log = logging.getLogger(__name__)
 _BATCH = 500  # documents of each kind a pass looks at: the next pass is seconds away
+_LEASE = "reconcile"
 _GAP_PASSES = 3  # passes missed in a row that mean an outage
 
 
 def reconcile(services: Services) -> dict[str, int]:
-    """Do one pass; returns how much of each kind was mended. Raises StoreUnavailableError."""
+    """Do one pass, unless one is being made; returns how much of each kind was mended. Raises StoreUnavailableError.
+
+    The lease only saves work, and is shorter than the time between passes: a holder that died delays no mending. Who
+    leaves because of it notes no pass, and the holder noted its own at its start: there is no gap to be seen.
+    """
+    token = services.store.take_lease(_LEASE, lease_s=services.settings.reconcile_s / 2)
+    if token is None:
+        return {}
+    try:
+        done = _mend(services)
+        services.store.put_sample(CONTROL, sum(done.values()))
+        return done
+    finally:
+        services.store.end_lease(_LEASE, token)
+
+
+def _mend(services: Services) -> dict[str, int]:
     settings = services.settings
     may_free = services.store.note_reconcile(
         gap_s=_GAP_PASSES * settings.reconcile_s + settings.reconcile_s, amnesty_s=settings.lease_s
