@@ -15,6 +15,7 @@ from typing import Final
 
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import CapacityError, StoreUnavailableError
+from orchestratex.faultpoints import FaultPoint
 from orchestratex.steps.announce import announce_thread
 from orchestratex.steps.services import Services
 
@@ -43,6 +44,7 @@ def take(threads: Sequence[Thread], services: Services) -> Entry:
     is_queued = settings.when_full == "queue"
     if not is_queued and not _hold(threads, services):
         raise _refuse(threads, services)
+    services.faults.reach(FaultPoint.PLACED)
     marked = [thread.model_copy(update={"is_queued": is_queued}) for thread in threads]
     return Entry(marked, is_queued, time.monotonic())
 
@@ -63,6 +65,7 @@ def enter(entry: Entry, services: Services) -> None:
 
 def release(thread: Thread, services: Services) -> None:
     """Free the place of a thread that has ended, and let the next in. What fails here is left to reconcile."""
+    services.faults.reach(FaultPoint.ENDED)
     try:
         services.store.free_place(thread)
         if services.settings.when_full == "queue":
