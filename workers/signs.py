@@ -20,8 +20,11 @@ def note_sender(request: Any, services: Services) -> None:
         services.store.put_sample(BEAT, 1)
 
 
-def note_expired(services: Callable[[], Services]) -> None:
-    """From now on messages that expired in a long queue are signs of life, too: the beat is not what is slow."""
+def note_expired(services: Callable[[], Services]) -> Callable[..., None]:
+    """From now on messages that expired in a long queue are signs of life, too: the beat is not what is slow.
+
+    Returns the receiver of the signal, for whoever wants to end this.
+    """
 
     def note(request: Any = None, expired: bool = False, **_: Any) -> None:
         if not expired:
@@ -32,3 +35,4 @@ def note_expired(services: Callable[[], Services]) -> None:
             return  # the next message is a sign as well
 
     task_revoked.connect(note, weak=False)
+    return note

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 class Entry:
     """Threads on their way in: to be inserted, then opened."""
 
-    threads: list[Thread]
+    threads: list[Thread]  # as they are to be written
     is_queued: bool
     taken_at: float  # monotonic seconds
 
@@ -38,7 +38,8 @@ def take(threads: Sequence[Thread], services: Services) -> Entry:
     """Take a place for each thread of one user, all or none, before they are inserted or started again.
 
     With `when_full` set to queue none is taken: the threads come back as standing in line, and `enter` lets in whoever
-    has waited longest. Raises CapacityError; then nothing was written.
+    has waited longest. Whoever starts an ended thread again writes the entry's `is_queued` with its move, and then
+    enters the thread as moved. Raises CapacityError; then nothing was written.
     """
     settings = services.settings
     is_queued = settings.when_full == "queue"

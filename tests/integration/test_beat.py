@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import pytest
 import requests
 
 from orchestratex.domain.base import Component
+from orchestratex.queue import CONTROL, PROBE, make_app
+from orchestratex.steps.pulse import BEAT
 from tests.cluster import Cluster, Servers, open_cluster, wait_for
 from tests.integration.test_api import open_api
+from workers.signs import FROM_BEAT
 
 pytestmark = pytest.mark.integration
 
@@ -70,3 +73,19 @@ def test_two_beats_do_no_harm_and_a_dead_one_is_reported(servers: Servers, tmp_p
     assert "celery -A workers.app beat" in degraded["beat"]
     assert [event["component"] for event in missing] == [Component.ORCHESTRATOR]
     assert "Traceback" not in log
+
+
+def test_messages_of_the_beat_that_waited_too_long_are_signs_of_its_life(servers: Servers, tmp_path: Path) -> None:
+    """A long queue of other work must not look like a dead beat."""
+    expired = datetime.now(UTC) - timedelta(seconds=5)
+
+    with open_cluster(servers, tmp_path, workers=0, config=None, **QUICK) as cluster:
+        app = make_app(cluster.settings)
+        app.send_task(PROBE, queue=CONTROL, headers={FROM_BEAT: True}, expires=expired)
+        wait_for(lambda: cluster.services.store.sample_ages([BEAT]), timeout_s=30, what="the sign")
+        app.send_task(PROBE, queue=CONTROL)
+        wait_for(lambda: turns(cluster, "probe"), timeout_s=30, what="a probe that was in time")
+        app.close()
+        taken = turns(cluster, "probe")
+
+    assert taken == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestratex.domain.base import Step, StopReason, ThreadStatus
@@ -288,15 +290,52 @@ def test_who_lets_in_a_thread_that_has_come_and_gone_leaves_no_place_behind(monk
 # -- starting again
 
 
+def start_again(world: World, thread: Thread) -> Thread:
+    """What retrying an ended thread does about places."""
+    ended = world.store.get_thread(thread.id)
+    entry = places.take([ended], world.services)
+    again = {"due_step": Step.SELECT, "thread_status": ThreadStatus.MODEL_SELECTION, "is_queued": entry.is_queued}
+    moved = world.store.move_thread(ended, again)
+    assert moved is not None
+    places.enter(replace(entry, threads=[moved]), world.services)
+    return ended
+
+
 def test_a_thread_that_is_started_again_takes_a_place_again() -> None:
     world = open_world(1)
     thread = add(world)
     world.run()
-    ended = world.store.get_thread(thread.id)
 
-    places.take([ended], world.services)
+    ended = start_again(world, thread)
 
     with pytest.raises(CapacityError):
         add(world)
     places.release(ended, world.services)  # a late release of the end before does not free it
     assert count(world) == 1
+    assert [ids for _, ids in world.queue.messages] == [(thread.id,)]
+
+
+def test_a_thread_that_is_started_again_while_all_is_full_is_refused_and_stays_ended() -> None:
+    world = open_world(1)
+    thread = add(world)
+    world.run()
+    add(world)
+
+    with pytest.raises(CapacityError):
+        start_again(world, thread)
+
+    assert world.store.get_thread(thread.id).is_ended
+
+
+def test_a_thread_that_is_started_again_may_stand_in_line() -> None:
+    world = open_world(1, when_full="queue")
+    thread = add(world)
+    world.run()
+    add(world)
+
+    start_again(world, thread)
+
+    assert [each.id for each in queued(world)] == [thread.id]
+    assert len(world.queue.messages) == 1
+    world.run()
+    assert queued(world) == []

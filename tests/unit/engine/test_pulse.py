@@ -6,6 +6,7 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+from celery.signals import task_revoked
 
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.metrics import Metrics
@@ -14,7 +15,7 @@ from orchestratex.steps.pulse import BEAT, CONTROL, BeatWatch
 from orchestratex.steps.reconcile import reconcile
 from tests.support import World
 from workers.beat import SCHEDULE
-from workers.signs import FROM_BEAT, note_sender
+from workers.signs import FROM_BEAT, note_expired, note_sender
 
 
 def events(world: World) -> list[str]:
@@ -137,6 +138,22 @@ def test_only_a_message_of_the_beat_is_a_sign_of_its_life() -> None:
     assert BEAT not in world.store.sample_ages([BEAT])
 
     note_sender(SimpleNamespace(**{FROM_BEAT: True}), world.services)
+    assert BEAT in world.store.sample_ages([BEAT])
+
+
+def test_a_message_of_the_beat_that_came_too_late_is_a_sign_all_the_same() -> None:
+    world = World()
+    from_beat, other = SimpleNamespace(**{FROM_BEAT: True}), SimpleNamespace()
+    receiver = note_expired(lambda: world.services)
+    try:
+        task_revoked.send(sender=None, request=from_beat, expired=False)  # somebody revoked it by hand
+        task_revoked.send(sender=None, request=other, expired=True)
+        before = world.store.sample_ages([BEAT])
+        task_revoked.send(sender=None, request=from_beat, expired=True)
+    finally:
+        task_revoked.disconnect(receiver)
+
+    assert before == {}
     assert BEAT in world.store.sample_ages([BEAT])
 
 
