@@ -11,6 +11,7 @@ from orchestratex.domain.base import CALL_STEPS, Component, LogLevel, SessionSta
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError, StepFailedError, UnavailableError
 from orchestratex.faultpoints import FaultPoint
+from orchestratex.steps import places
 from orchestratex.steps.analyse import analyse
 from orchestratex.steps.evaluate import evaluate
 from orchestratex.steps.finish import end_bare, finish
@@ -52,6 +53,7 @@ def advance(thread_id: ObjectId, services: Services) -> str:
             return f"{', '.join(done)}: not moved"
         services.faults.reach(FaultPoint.THREAD_MOVED)
         if moved.due_step is None:
+            places.release(moved, services)
             break
         if moved.due_step in CALL_STEPS:
             _send_call(moved, services)

@@ -3,6 +3,7 @@
 OrchestratexError
 ├── InputError                  bad input: nothing was written
 │   └── NotFoundError
+├── CapacityError               as many threads are in flight as may be: nothing was written
 ├── UnavailableError            a service that we need does not answer
 │   ├── StoreUnavailableError
 │   ├── BrokerUnavailableError
@@ -47,6 +48,14 @@ class InputError(OrchestratexError):
 
 class NotFoundError(InputError):
     """Raised when an id names nothing."""
+
+
+class CapacityError(OrchestratexError):
+    """Raised when a bound on threads in flight is reached; the message says which. `retry_after_s` may find room."""
+
+    def __init__(self, problem: str, *, retry_after_s: float) -> None:
+        super().__init__(problem)
+        self.retry_after_s = retry_after_s
 
 
 class UnavailableError(OrchestratexError):

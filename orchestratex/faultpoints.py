@@ -20,6 +20,7 @@ _LOOK_S = 0.02
 class FaultPoint(StrEnum):
     """Between which two writes, or beside which call, something may go wrong."""
 
+    PLACED = "placed"  # places are taken, their threads are not inserted
     SUBMITTED = "submitted"  # threads inserted, not yet announced
     STEP_CLAIMED = "step_claimed"  # a step without a call holds its thread's lease, and has done nothing
     THREAD_MOVED = "thread_moved"  # a step's move is written, what comes next is not enqueued
@@ -30,6 +31,7 @@ class FaultPoint(StrEnum):
     CALL_SAVED = "call_saved"  # the completion is saved, its money is not settled
     CALL_SETTLED = "call_settled"  # its money is settled, its reply is not read
     CALL_COMPLETED = "call_completed"  # the call is closed, its thread has not moved
+    ENDED = "ended"  # the thread has ended, its place is not freed
     PANEL_INSERTED = "panel_inserted"  # the evaluations are pending, the thread does not stand at evaluate yet
 
 

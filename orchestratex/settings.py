@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -73,6 +73,14 @@ class Settings(BaseSettings):
     quorum: float = Field(default=0.5, gt=0, le=1)  # this share of the panel is enough to leave stragglers behind
     panel_deadline_s: Seconds = 180  # all are left behind: one slow call and its retry
     thread_deadline_s: Seconds = 3600  # nobody waits longer for an answer; a thread may ask for less
+
+    # back-pressure: threads in flight. More than this only wait for each other: a worker process has 64 calls in
+    # flight, and every reconcile looks at all of them
+    max_threads: int = Field(default=2000, ge=1)  # of the whole installation
+    max_user_threads: int | None = Field(default=None, ge=1)  # of each user; None = no bound of its own
+    # above a bound: refuse tells the caller at once (429 over HTTP), who knows best whether to wait; queue takes the
+    # thread in and lets it stand in line
+    when_full: Literal["refuse", "queue"] = "refuse"
 
     # sessions and measuring
     session_idle_s: Seconds = 1800  # a session without a running thread for this long has ended

@@ -15,6 +15,7 @@ from typing import Any
 
 import redis
 from bson import ObjectId
+from pymongo.database import Database
 
 from orchestratex.bootstrap import make_services, make_store
 from orchestratex.domain.profile import RateLimits
@@ -31,6 +32,7 @@ from orchestratex.settings import Settings
 from orchestratex.steps.services import Services
 from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, submit
 from orchestratex.store.migrations import init_db
+from orchestratex.store.mongo import MongoStore
 
 ROOT = Path(__file__).parents[1]
 POLL_S = 0.05
@@ -105,6 +107,13 @@ class Cluster:
             )
         self.processes.append(process)
         return process
+
+    @property
+    def database(self) -> Database[dict[str, Any]]:
+        """What another program sees."""
+        store = self.services.store
+        assert isinstance(store, MongoStore)
+        return store.database
 
     def dump_store(self) -> str:
         """Every document of every collection, as text."""

@@ -13,6 +13,7 @@ from orchestratex.queue import CeleryQueue, make_app
 from orchestratex.settings import load_settings
 from orchestratex.steps.services import Services
 from workers.beat import SCHEDULE
+from workers.signs import note_expired
 from workers.timer import ReconcileTimer, setup_worker_logging
 from workers.transport import correct_transport
 
@@ -68,6 +69,7 @@ def _forget_parent(**_: Any) -> None:
 def _start_timer(sender: Any, **_: Any) -> None:
     """Control workers reconcile on their own clock, whether or not the broker brings them messages."""
     if "control" in str(sender.hostname):
+        note_expired(services)
         ReconcileTimer(services, interval_s=settings.reconcile_s).start()
 
 

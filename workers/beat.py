@@ -1,4 +1,6 @@
-"""What the beat sends and how often. Every one of these is idempotent: two beats by mistake do no harm."""
+"""What the beat sends and how often. Two beats by mistake do no harm: every one of these is idempotent and takes a turn
+or a lease, so that what it does is done once a period.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,15 @@ from typing import Any
 
 from orchestratex.queue import CONTROL, MEASURE, PROBE, RECONCILE
 from orchestratex.settings import load_settings
+from workers.signs import FROM_BEAT
 
 _settings = load_settings()
 
 
 def _every(task: str, seconds: float) -> dict[str, Any]:
     """A message that nobody took before the next one is due is not worth keeping."""
-    return {"task": task, "schedule": seconds, "options": {"queue": CONTROL, "expires": seconds}}
+    options = {"queue": CONTROL, "expires": seconds, "headers": {FROM_BEAT: True}}
+    return {"task": task, "schedule": seconds, "options": options}
 
 
 SCHEDULE: dict[str, dict[str, Any]] = {

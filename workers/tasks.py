@@ -9,10 +9,10 @@ from bson import ObjectId
 from orchestratex import queue
 from orchestratex.advance import advance, advance_answer, advance_evaluation, fan_out
 from orchestratex.domain.base import Step
-from orchestratex.steps.measure import measure
-from orchestratex.steps.probe import probe
+from orchestratex.steps.periodic import measure_in_turn, probe_in_turn
 from orchestratex.steps.reconcile import reconcile
 from workers.app import app, services
+from workers.signs import note_sender
 
 
 @app.task(name=queue.TASKS[Step.ANALYSE])
@@ -63,22 +63,25 @@ def evaluate(thread_id: str, response_id: str) -> str:
     return advance_evaluation(ObjectId(thread_id), ObjectId(response_id), services())
 
 
-@app.task(name=queue.RECONCILE)
-def reconcile_all() -> dict[str, int]:
+@app.task(name=queue.RECONCILE, bind=True)
+def reconcile_all(self: Any) -> dict[str, int]:
     """Mend what is not running as it should."""
+    note_sender(self.request, services())
     return reconcile(services())
 
 
-@app.task(name=queue.MEASURE)
-def roll_up_metrics() -> int:
+@app.task(name=queue.MEASURE, bind=True)
+def roll_up_metrics(self: Any) -> int:
     """Roll up the open hour and the models' performance."""
-    return len(measure(services()))
+    note_sender(self.request, services())
+    return measure_in_turn(services())
 
 
-@app.task(name=queue.PROBE)
-def probe_models() -> dict[str, bool]:
+@app.task(name=queue.PROBE, bind=True)
+def probe_models(self: Any) -> dict[str, bool]:
     """Ask each model's endpoint whether it serves."""
-    return probe(services())
+    note_sender(self.request, services())
+    return probe_in_turn(services())
 
 
 def _answer(task: Any, step: Step, thread_id: str) -> str:

@@ -16,7 +16,7 @@ def create_app(services: Services) -> FastAPI:
     """The application over these services."""
     app = FastAPI(title="OrchestrateX", version=__version__, redoc_url=None)
     for part in (sessions, threads, metrics, health):
-        app.include_router(part.make_router(services), responses=describe_problems(400, 404, 413, 421, 422, 503))
+        app.include_router(part.make_router(services), responses=describe_problems(400, 404, 413, 421, 422, 429, 503))
     app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     add_handlers(app)
     app.add_middleware(BodyLimit)

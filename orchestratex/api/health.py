@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from orchestratex.api.problems import problem
 from orchestratex.errors import UnavailableError
+from orchestratex.steps.pulse import BEAT, CONTROL, describe_missing
 from orchestratex.steps.services import Services
 
 
@@ -22,7 +23,11 @@ def make_router(services: Services) -> APIRouter:
 
     @router.get("/readyz")
     def is_ready() -> Any:
-        """Whether store and broker answer; if not, which does not, and at what address."""
+        """Whether store and broker answer; if not, which does not, and at what address.
+
+        Without a beat or control workers threads are still taken in and answered, but nothing is mended: that is
+        `degraded`, with what is missing, for how long, and what to do.
+        """
         checks: dict[str, Callable[[], object]] = {
             "store": services.store.ping,
             "broker": services.queue.ping,
@@ -30,7 +35,9 @@ def make_router(services: Services) -> APIRouter:
         away = {name: text for name, check in checks.items() if (text := _try(check)) is not None}
         if away:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(away.values()), field=", ".join(away))
-        return {"status": "ok", **dict.fromkeys(checks, "ok")}
+        missing = describe_missing(services)
+        parts = {**dict.fromkeys([*checks, BEAT, CONTROL], "ok"), **missing}
+        return {"status": "degraded" if missing else "ok", **parts}
 
     return router
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from orchestratex.errors import InputError, NotFoundError, UnavailableError
+from orchestratex.errors import CapacityError, InputError, NotFoundError, UnavailableError
 
 MEDIA_TYPE: Final = "application/problem+json"
 _RETRY_AFTER_S: Final = "5"  # an election takes 12 s, a restart less
@@ -56,6 +57,7 @@ def problem(
 def add_handlers(app: FastAPI) -> None:
     """Make every error of the app a problem."""
     app.exception_handler(InputError)(_on_input_error)
+    app.exception_handler(CapacityError)(_on_full)
     app.exception_handler(UnavailableError)(_on_unavailable)
     app.exception_handler(RequestValidationError)(_on_invalid_request)
     app.exception_handler(HTTPException)(_on_http_error)
@@ -65,6 +67,11 @@ def add_handlers(app: FastAPI) -> None:
 def _on_input_error(_request: Request, error: InputError) -> JSONResponse:
     status = HTTPStatus.NOT_FOUND if isinstance(error, NotFoundError) else HTTPStatus.UNPROCESSABLE_ENTITY
     return problem(status, str(error), field=error.field)
+
+
+def _on_full(_request: Request, error: CapacityError) -> JSONResponse:
+    headers = {"Retry-After": str(math.ceil(error.retry_after_s))}
+    return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers)
 
 
 def _on_unavailable(_request: Request, error: UnavailableError) -> JSONResponse:

@@ -14,11 +14,9 @@ from orchestratex.steps.services import Services
 from orchestratex.steps.submit import (
     SessionRequest,
     ThreadRequest,
-    check_thread,
-    open_session,
     parse_request,
-    plan_session,
     submit,
+    submit_new,
 )
 
 _OF_SESSION = ("session_id", "user_id", "cost_limit")
@@ -32,10 +30,13 @@ def make_router(services: Services) -> APIRouter:
     def submit_one(body: NewThread, response: Response) -> Accepted:
         """Take in a prompt; the answer is the id to ask for."""
         request: ThreadRequest = parse_request(ThreadRequest, body.model_dump(exclude=set(_OF_SESSION)))
-        session_id = _find_session(body) or _open_session(body, request, services)
-        thread = submit(session_id, [request], services)[0]
+        session_id = _find_session(body)
+        if session_id is None:
+            thread = submit_new(_plan_session(body), [request], services)[0]
+        else:
+            thread = submit(session_id, [request], services)[0]
         response.headers["Location"] = f"/v1/threads/{thread.id}"
-        return Accepted(id=str(thread.id), session_id=str(session_id), status=thread.thread_status)
+        return Accepted(id=str(thread.id), session_id=str(thread.session_id), status=thread.thread_status)
 
     @router.get("/{thread_id}")
     def get_one(thread_id: str) -> ThreadView:
@@ -75,9 +76,8 @@ def _find_session(body: NewThread) -> ObjectId | None:
     return parse_id("session_id", body.session_id)
 
 
-def _open_session(body: NewThread, request: ThreadRequest, services: Services) -> ObjectId:
-    """Open a session for the user, once the thread is known to be good: bad input writes nothing."""
+def _plan_session(body: NewThread) -> SessionRequest:
+    """The session that the body asks for."""
     fields = {name: value for name in ("user_id", "cost_limit") if (value := getattr(body, name)) is not None}
     wanted: SessionRequest = parse_request(SessionRequest, fields)
-    check_thread(request, plan_session(wanted, services), services)
-    return open_session(wanted, services).id
+    return wanted

@@ -68,6 +68,7 @@ class ThreadView(BaseModel):
     id: str
     session_id: str
     status: ThreadStatus
+    is_queued: bool = Field(description="stands in line: as many threads are in flight as may be")
     progress: Progress
     stop_reason: StopReason | None
     failure_reason: str | None
@@ -105,6 +106,7 @@ def view_thread(thread: Thread) -> ThreadView:
         id=str(thread.id),
         session_id=str(thread.session_id),
         status=thread.thread_status,
+        is_queued=thread.is_queued,
         progress=Progress(
             iteration=thread.current_iteration,
             max_iterations=thread.options.max_iterations,

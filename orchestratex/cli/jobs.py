@@ -18,9 +18,9 @@ from orchestratex.steps.submit import (
     SessionRequest,
     ThreadRequest,
     check_thread,
-    open_session,
     plan_session,
     submit,
+    submit_new,
 )
 
 
@@ -40,7 +40,7 @@ class Job:
         self.threads: list[Thread] = []  # as they were submitted
 
     def submit(self, services: Services) -> None:
-        """Check everything, then open the session where none is named, and submit. Raises InputError."""
+        """Check everything, then open the session where none is named, and submit. Raises InputError, CapacityError."""
         if self.threads:
             return
         require_models(services)
@@ -48,8 +48,9 @@ class Job:
         for at, request in enumerate(self._requests):
             self._check(at, request, session, services)
         if isinstance(self._session, SessionRequest):
-            session = open_session(self._session, services)
-        self.threads = submit(session.id, self._requests, services)
+            self.threads = submit_new(self._session, self._requests, services)
+        else:
+            self.threads = submit(session.id, self._requests, services)
 
     def end(self, services: Services) -> None:
         """End the session if it was opened here."""

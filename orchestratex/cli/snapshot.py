@@ -81,6 +81,7 @@ def view_thread(thread: Thread) -> dict[str, Any]:
         "thread_id": str(thread.id),
         "session_id": str(thread.session_id),
         "status": thread.thread_status.value,
+        "is_queued": thread.is_queued,
         "iteration": thread.current_iteration,
         "max_iterations": thread.options.max_iterations,
         "scores": describe_scores(thread),

@@ -90,6 +90,7 @@ class Thread(Leased):
 
     # the state machine
     due_step: Step | None = Step.ANALYSE  # None: terminal
+    is_queued: bool = added(False)  # stands in line for a place: nobody works on it yet
     moves: Count = 0  # raised by every move; part of every compare-and-set
     stop_reason: StopReason | None = None
     options: ThreadOptions = ThreadOptions()

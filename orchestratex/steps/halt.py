@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 from bson import ObjectId
 
 from orchestratex.domain.base import Component, LogLevel, Step, StopReason
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import BrokerUnavailableError
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.services import Services
 
-_log = logging.getLogger(__name__)
 _TRIES = 1000  # each lost race means that the thread has moved or was claimed, and it has at most some dozens of moves
 
 
@@ -34,16 +30,6 @@ def halt(thread_id: ObjectId, reason: StopReason, why: str, services: Services) 
                 _report(moved, reason, why, services)
             return moved
     raise AssertionError(f"thread {thread_id} moves without end")
-
-
-def announce_end(thread: Thread, services: Services) -> None:
-    """Enqueue the finish of a halted thread; where the broker is away, reconcile does it later."""
-    if thread.due_step is not Step.FINISH:
-        return
-    try:
-        services.queue.send_step(Step.FINISH, thread.id)
-    except BrokerUnavailableError as error:
-        _log.warning("thread %s waits for reconcile: %s", thread.id, error)
 
 
 def _report(thread: Thread, reason: StopReason, why: str, services: Services) -> None:

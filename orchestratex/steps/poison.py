@@ -13,7 +13,8 @@ from orchestratex.domain.base import Component, CostSource, LogLevel, ResponseSt
 from orchestratex.domain.response import AttemptCost, Response, Usage
 from orchestratex.errors import StepFailedError, UnavailableError
 from orchestratex.steps import budget
-from orchestratex.steps.halt import announce_end, halt
+from orchestratex.steps.announce import announce_thread
+from orchestratex.steps.halt import halt
 from orchestratex.steps.services import Services
 
 PAUSE_S = 1.0  # before what failed by our own error is tried again; doubles
@@ -56,7 +57,7 @@ def contain(response: Response, why: str, services: Services) -> None:
         panel = services.store.panel_of(response.thread_id, iteration=response.iteration_number)
         if sum(each.is_quarantined for each in panel) < _PANEL_PATIENCE:
             return
-    announce_end(halt(response.thread_id, StopReason.FAILED, why, services), services)
+    announce_thread(halt(response.thread_id, StopReason.FAILED, why, services), services)
 
 
 def _take_back(response: Response, error: Exception, services: Services) -> None:

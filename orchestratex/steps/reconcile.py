@@ -29,7 +29,8 @@ from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError, NotFoundError, UnavailableError
-from orchestratex.steps import budget
+from orchestratex.steps import budget, places
+from orchestratex.steps.announce import announce_thread
 from orchestratex.steps.finish import end_bare
 from orchestratex.steps.halt import halt
 from orchestratex.steps.journal import QUEUE_LENGTH
@@ -37,17 +38,35 @@ from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import close_panel, find_stragglers
 from orchestratex.steps.poison import charge_unknown, contain
 from orchestratex.steps.probe import PROBES
+from orchestratex.steps.pulse import CONTROL
 from orchestratex.steps.services import Services
 from orchestratex.store.base import Account
 
 _log = logging.getLogger(__name__)
 _Found = TypeVar("_Found", bound=Document)
 _BATCH = 500  # documents of each kind a pass looks at: the next pass is seconds away
+_LEASE = "reconcile"
 _GAP_PASSES = 3  # passes missed in a row that mean an outage
 
 
 def reconcile(services: Services) -> dict[str, int]:
-    """Do one pass; returns how much of each kind was mended. Raises StoreUnavailableError."""
+    """Do one pass, unless one is being made; returns how much of each kind was mended. Raises StoreUnavailableError.
+
+    The lease only saves work, and is shorter than the time between passes: a holder that died delays no mending. Who
+    leaves because of it notes no pass, and the holder noted its own at its start: there is no gap to be seen.
+    """
+    token = services.store.take_lease(_LEASE, lease_s=services.settings.reconcile_s / 2)
+    if token is None:
+        return {}
+    try:
+        done = _mend(services)
+        services.store.put_sample(CONTROL, sum(done.values()))
+        return done
+    finally:
+        services.store.end_lease(_LEASE, token)
+
+
+def _mend(services: Services) -> dict[str, int]:
     settings = services.settings
     may_free = services.store.note_reconcile(
         gap_s=_GAP_PASSES * settings.reconcile_s + settings.reconcile_s, amnesty_s=settings.lease_s
@@ -62,6 +81,7 @@ def reconcile(services: Services) -> dict[str, int]:
         ("threads sent", lambda: _send_threads(services, doubles=not is_empty)),
         ("calls sent", lambda: _send_evaluations(services, doubles=not is_empty)),
         ("reservations settled", lambda: _settle_orphans(services)),
+        ("places mended", lambda: places.mend(services)),
         ("sessions ended", lambda: _end_idle_sessions(services)),
     ]
     if may_free:
@@ -167,7 +187,7 @@ def _free_thread(thread: Thread, services: Services) -> bool:
         move = end_bare(freed, why, services) if is_end else stop(StopReason.FAILED, why)
         moved = services.store.move_thread(freed, move.fields(freed))
         freed = moved or freed
-    _announce_thread(freed, services)
+    announce_thread(freed, services)
     return True
 
 
@@ -184,13 +204,13 @@ def _send_thread(thread: Thread, services: Services) -> bool:
     if thread.due_step is Step.EVALUATE:
         moved = close_panel(thread, services)
         if moved is not None:
-            _announce_thread(moved, services)
+            announce_thread(moved, services)
         return moved is not None
     if thread.due_step in CALL_STEPS and _has_live_call(thread, services):
         return False
     if not services.store.mark_thread_sent(thread):
         return False
-    _announce_thread(thread, services)
+    announce_thread(thread, services)
     return True
 
 
@@ -245,7 +265,7 @@ def _leave_stragglers_of(thread: Thread, services: Services) -> bool:
 def _go_on_to_weigh(thread: Thread, services: Services) -> bool:
     moved = services.store.move_thread(thread, Move(Step.WEIGH).fields(thread))
     if moved is not None:
-        _announce_thread(moved, services)
+        announce_thread(moved, services)
     return moved is not None
 
 
@@ -259,7 +279,7 @@ def _end_overdue_threads(services: Services) -> int:
 def _end_overdue_thread(thread: Thread, services: Services) -> bool:
     allowed_s = thread.options.deadline_s or services.settings.thread_deadline_s
     why = f"its deadline, {allowed_s:g} s after it was submitted, has passed"
-    _announce_thread(halt(thread.id, StopReason.DEADLINE, why, services), services)
+    announce_thread(halt(thread.id, StopReason.DEADLINE, why, services), services)
     return True
 
 
@@ -271,21 +291,9 @@ def _cancel_sessions(services: Services) -> int:
 def _cancel_session(session: Session, services: Services) -> bool:
     for thread in services.store.threads_of(session.id):
         if not thread.is_ended:
-            _announce_thread(halt(thread.id, StopReason.CANCELLED, "its session was ended", services), services)
+            announce_thread(halt(thread.id, StopReason.CANCELLED, "its session was ended", services), services)
     services.store.set_session(session.id, {"is_cancelling": False})
     return True
-
-
-def _announce_thread(thread: Thread, services: Services) -> None:
-    if thread.due_step is None or thread.due_step is Step.EVALUATE:
-        return
-    try:
-        if thread.due_step in CALL_STEPS:
-            services.queue.send_iteration(thread.due_step, thread.id)
-        else:
-            services.queue.send_step(thread.due_step, thread.id)
-    except BrokerUnavailableError as error:
-        _log.warning("thread %s is due and cannot be announced: %s", thread.id, error)
 
 
 def _announce_call(response: Response, services: Services) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import replace
 from typing import Any
 
 from bson import ObjectId
@@ -10,12 +10,12 @@ from bson import ObjectId
 from orchestratex.domain.base import Component, Purpose, ResponseStatus, Role, Step, StopReason
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import BrokerUnavailableError, InputError
+from orchestratex.errors import InputError
+from orchestratex.steps import places
 from orchestratex.steps.moves import Move
 from orchestratex.steps.panel import panel_deadlines
 from orchestratex.steps.services import Services
 
-_log = logging.getLogger(__name__)
 _RESUMABLE = frozenset({StopReason.FAILED, StopReason.CANCELLED, StopReason.DEADLINE, StopReason.COST_LIMIT})
 
 _USABLE = frozenset({ResponseStatus.PENDING, ResponseStatus.COMPLETED})
@@ -24,10 +24,12 @@ _USABLE = frozenset({ResponseStatus.PENDING, ResponseStatus.COMPLETED})
 def retry(thread_id: ObjectId, services: Services) -> Thread:
     """Resume an ended thread at the step that was due when it stopped, with its counts of failures cleared.
 
-    Its session becomes active again. Raises NotFoundError, and InputError for a thread that runs or ended well.
+    Its session becomes active again. Raises NotFoundError, InputError for a thread that runs or ended well, and
+    CapacityError.
     """
     thread = services.store.get_thread(thread_id)
     _require_resumable(thread)
+    entry = places.take([thread], services)
     services.store.reopen_session(thread.session_id)
     step, failed_models = _resume(thread, services)
     changes: dict[str, Any] = {
@@ -42,12 +44,13 @@ def retry(thread_id: ObjectId, services: Services) -> Thread:
         "deadline_at": thread.options.deadline_s or services.settings.thread_deadline_s,
         **(panel_deadlines(services) if step is Step.EVALUATE else {}),
     }
-    moved = services.store.move_thread(thread, Move(step, changes).fields(thread), deadlines_s=deadlines)
+    fields = Move(step, {**changes, "is_queued": entry.is_queued}).fields(thread)
+    moved = services.store.move_thread(thread, fields, deadlines_s=deadlines)
     if moved is None:
         raise InputError("thread_id", f"{thread_id} is being retried already")
     message = f"taken up again at {step}, after: {thread.failure_reason or thread.stop_reason}"
     services.journal.write(Component.API, "thread_retried", message, thread=moved, step=step, retries=moved.retries)
-    _announce(moved, services)
+    places.enter(replace(entry, threads=[moved]), services)
     return moved
 
 
@@ -82,17 +85,3 @@ def _is_unreadable(response: Response) -> bool:
 def _answers(thread: Thread, services: Services) -> list[Response]:
     found = services.store.responses_of(thread.id, iteration=thread.current_iteration)
     return [r for r in found if r.role is not Role.EVALUATOR and r.purpose is not Purpose.ASSESSMENT]
-
-
-def _announce(thread: Thread, services: Services) -> None:
-    """Enqueue what is due; where the broker is away, reconcile does it later."""
-    try:
-        if thread.due_step is Step.EVALUATE:
-            pending = [r.id for r in services.store.pending_of(thread.id)]
-            services.queue.send_panel(thread.id, pending)
-        elif thread.due_step in {Step.RESPOND, Step.REFINE}:
-            services.queue.send_iteration(thread.due_step, thread.id)
-        elif thread.due_step is not None:
-            services.queue.send_step(thread.due_step, thread.id)
-    except BrokerUnavailableError as error:
-        _log.warning("thread %s waits for reconcile: %s", thread.id, error)

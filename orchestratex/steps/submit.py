@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ from orchestratex.domain.base import (
     Component,
     Score,
     SessionStatus,
-    Step,
     StopReason,
     Strategy,
     to_nanos,
@@ -23,13 +21,14 @@ from orchestratex.domain.base import (
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.session import Session, SessionSettings
 from orchestratex.domain.thread import Thread, ThreadOptions
-from orchestratex.errors import BrokerUnavailableError, InputError
+from orchestratex.errors import InputError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.panel import choose_evaluators
-from orchestratex.steps.halt import announce_end, halt
+from orchestratex.steps import places
+from orchestratex.steps.announce import announce_thread
+from orchestratex.steps.halt import halt
 from orchestratex.steps.services import Services
 
-_log = logging.getLogger(__name__)
 MAX_COST_LIMIT = 1_000_000  # US dollars; sums of nano-dollars stay far inside 64 bits
 
 
@@ -80,9 +79,7 @@ def parse_request(kind: type[_Strict], data: object) -> Any:
 def open_session(request: SessionRequest, services: Services) -> Session:
     """Start a session. Raises InputError; then nothing was written."""
     session = plan_session(request, services)
-    services.store.insert_session(session)
-    message = f"session of {session.user_id} opened"
-    services.journal.write(Component.API, "session_opened", message, session_id=session.id)
+    _insert_session(session, services)
     return session
 
 
@@ -116,21 +113,21 @@ def plan_session(request: SessionRequest, services: Services) -> Session:
 
 
 def submit(session_id: ObjectId, requests: Sequence[ThreadRequest], services: Services) -> list[Thread]:
-    """Add threads to a session and announce them: all or none. Raises InputError; then nothing was written.
+    """Add threads to a session and announce them: all or none.
+
+    Raises InputError, and CapacityError where as many are in flight as may be; then nothing was written.
 
     A broker that is away is no error: the threads stand in the store and start when reconcile announces them.
     """
     session = services.store.get_session(session_id)
     if session.status is not SessionStatus.ACTIVE:
         raise InputError("session_id", f"session {session_id} is {session.status.value}; open a new one")
-    threads = [check_thread(request, session, services) for request in requests]
-    services.store.insert_threads(threads, deadline_s=services.settings.thread_deadline_s)
-    services.faults.reach(FaultPoint.SUBMITTED)
-    _require_active(session_id, threads, services)
-    services.store.set_session(session_id, {"updated_at": services.clock()})
-    for thread in threads:
-        _announce(thread, services)
-    return threads
+    return _take_in(session, requests, services)
+
+
+def submit_new(request: SessionRequest, requests: Sequence[ThreadRequest], services: Services) -> list[Thread]:
+    """Open a session for threads and submit them: both or neither. See submit."""
+    return _take_in(plan_session(request, services), requests, services, is_new=True)
 
 
 def _require_active(session_id: ObjectId, threads: list[Thread], services: Services) -> None:
@@ -139,7 +136,7 @@ def _require_active(session_id: ObjectId, threads: list[Thread], services: Servi
     if status is SessionStatus.ACTIVE:
         return
     for thread in threads:
-        announce_end(halt(thread.id, StopReason.CANCELLED, "its session was ended", services), services)
+        announce_thread(halt(thread.id, StopReason.CANCELLED, "its session was ended", services), services)
     raise InputError("session_id", f"session {session_id} is {status.value}; open a new one")
 
 
@@ -165,6 +162,26 @@ def check_thread(request: ThreadRequest, session: Session, services: Services) -
         created_at=now,
         updated_at=now,
     )
+
+
+def _take_in(
+    session: Session, requests: Sequence[ThreadRequest], services: Services, *, is_new: bool = False
+) -> list[Thread]:
+    entry = places.take([check_thread(request, session, services) for request in requests], services)
+    if is_new:
+        _insert_session(session, services)
+    services.store.insert_threads(entry.threads, deadline_s=services.settings.thread_deadline_s)
+    services.faults.reach(FaultPoint.SUBMITTED)
+    _require_active(session.id, entry.threads, services)
+    services.store.set_session(session.id, {"updated_at": services.clock()})
+    places.enter(entry, services)
+    return entry.threads
+
+
+def _insert_session(session: Session, services: Services) -> None:
+    services.store.insert_session(session)
+    message = f"session of {session.user_id} opened"
+    services.journal.write(Component.API, "session_opened", message, session_id=session.id)
 
 
 def _resolve(request: ThreadRequest, session: Session) -> ThreadOptions:
@@ -226,10 +243,3 @@ def _check_pool(options: ThreadOptions, services: Services) -> None:
 
 def _names(profiles: Collection[Profile]) -> str:
     return ", ".join(sorted(profile.model_name for profile in profiles))
-
-
-def _announce(thread: Thread, services: Services) -> None:
-    try:
-        services.queue.send_step(Step.ANALYSE, thread.id)
-    except BrokerUnavailableError as error:
-        _log.warning("thread %s waits for reconcile: %s", thread.id, error)

@@ -6,7 +6,7 @@ store's own clock, never by a worker's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
@@ -64,6 +64,22 @@ class Account(Record):
         if self.cost_limit_nanos is None:
             return None
         return self.cost_limit_nanos - self.total_cost_nanos - self.held_nanos
+
+
+class Place(Record):
+    """A thread in flight, as it counts against the bounds."""
+
+    thread_id: ObjectId
+    user_id: str
+    moves: int  # of the thread when it took the place: its end comes later than this
+    at: UtcDate  # when it was taken, by the store's clock
+
+
+class Places(Record):
+    """How many threads are in flight."""
+
+    count: int = 0
+    by_user: dict[str, int] = {}  # of users who have any
 
 
 class ModelStats(Record):
@@ -218,7 +234,7 @@ class Store(Protocol):
     # -- leases and moves ------------------------------------------------------------------------------------------
 
     def claim_thread(self, thread_id: ObjectId, *, lease_s: float) -> Thread | None:
-        """Take the lease of a thread whose step needs no call; None when ended, leased, waiting or due a call."""
+        """Take the lease of a thread at a step without a call; None when ended, leased, waiting or queued."""
 
     def claim_response(self, response_id: ObjectId, *, lease_s: float) -> Response | None:
         """Take the lease of a pending response; None when not pending, leased or waiting."""
@@ -232,7 +248,8 @@ class Store(Protocol):
         """Move a thread on from where it was read, by compare-and-set; None when somebody else did.
 
         A lease that it had when it was read is taken away. `deadlines_s` sets times in so many seconds, by field.
-        What comes back is the thread as moved; times that the server set are not in it.
+        What comes back is the thread as moved; times that the server set are not in it. A moved thread is queued no
+        longer, unless the changes say so.
         """
 
     def release_thread(self, thread: Thread, *, delay_s: float) -> None:
@@ -323,6 +340,54 @@ class Store(Protocol):
     def accounts_with_reservations(self, *, limit: int) -> list[Account]:
         """Accounts that hold money back."""
 
+    # -- places: who is in flight. What is bounded is counted here, never in the threads themselves ----------------
+
+    def get_places(self) -> Places:
+        """How many threads are in flight."""
+
+    def take_places(
+        self, threads: Sequence[Thread], *, limit: int | None = None, user_limit: int | None = None
+    ) -> bool:
+        """Take a place for each thread of one user, all or none; False when a bound does not allow it.
+
+        A thread that holds a place already keeps it, renewed, and is not counted again. None: no bound.
+        """
+
+    def free_place(self, thread: Thread) -> bool:
+        """Free the place of a thread that has ended; one that it took again since then (to be retried) stands."""
+
+    def orphaned_places(self, *, age_s: float, limit: int) -> list[Place]:
+        """Places older than this whose thread is not in flight: it has ended, stands in line or was never inserted."""
+
+    def free_orphan(self, place: Place) -> bool:
+        """Free a place as it was found; False when it was freed or taken again meanwhile."""
+
+    def placeless_threads(self, *, limit: int) -> list[Thread]:
+        """Threads in flight that hold no place, those that only have to finish left out."""
+
+    def queued_threads(self, *, without_users: Collection[str], limit: int) -> list[Thread]:
+        """Threads that stand in line, the oldest first, those of some users left out."""
+
+    def admit_thread(self, thread_id: ObjectId, *, deadline_s: float) -> Thread | None:
+        """Let a thread in that stands in line, as dispatched now; None when it stands there no longer.
+
+        Whatever is measured from a thread's start begins here, not when it was inserted.
+        """
+
+    # -- what is done once, whoever does it --------------------------------------------------------------------------
+
+    def take_turn(self, name: str, *, every_s: float) -> bool:
+        """Take this period's turn; False when somebody has it. A taker that dies costs its period, no more."""
+
+    def take_lease(self, name: str, *, lease_s: float) -> str | None:
+        """Take a short lease of a name; the token that ends it, None when somebody holds it."""
+
+    def end_lease(self, name: str, token: str) -> None:
+        """Give a lease back; does nothing when it is another's by now."""
+
+    def set_alarm(self, name: str, is_on: bool) -> bool:
+        """Raise or end an alarm; True for the one caller that changed it."""
+
     # -- what reconcile looks for; the store's clock judges --------------------------------------------------------
 
     def expired_threads(self, *, limit: int) -> list[Thread]:
@@ -348,7 +413,7 @@ class Store(Protocol):
         """
 
     def overdue_threads(self, *, resend_s: float, doubles: bool, limit: int) -> list[Thread]:
-        """Threads not ended, unleased, not waiting, and dispatched longer ago than `resend_s`.
+        """Threads not ended, unleased, neither waiting nor queued, and dispatched longer ago than `resend_s`.
 
         With `doubles` the wait doubles with every time that they were sent again.
         """
@@ -376,6 +441,9 @@ class Store(Protocol):
 
     def get_sample(self, name: str) -> int | None:
         """A number that another process sampled lately; None = unknown."""
+
+    def sample_ages(self, names: Collection[str]) -> dict[str, float]:
+        """For each of these samples that was ever taken: how many seconds ago."""
 
     def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
         """Active sessions without a running thread and without a change for this long."""

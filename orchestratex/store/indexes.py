@@ -57,6 +57,7 @@ WORK_INDEXES: Final[dict[str, list[tuple[list[tuple[str, int]], dict[str, Any]]]
         ([("due_step", UP), ("dispatched_at", UP)], {"due_step": {"$type": "string"}}),
         ([("lease_token", UP)], _IS_LEASED),
         ([("completed_at", UP)], {"completed_at": {"$type": "date"}}),
+        ([("is_queued", UP), ("dispatched_at", UP), ("_id", UP)], {"is_queued": True}),
     ],
     "model_responses": [
         ([("status", UP), ("dispatched_at", UP)], {"status": "pending"}),

@@ -41,8 +41,11 @@ from orchestratex.store.base import (
     Changes,
     Doc,
     ModelStats,
+    Place,
     ThreadTotals,
 )
+from orchestratex.store.places import MemoryPlaces
+from orchestratex.store.turns import MemoryTurns
 
 _Work = TypeVar("_Work", bound=Leased)
 _FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
@@ -60,7 +63,7 @@ _UNIQUE: dict[type[Document], tuple[str, ...]] = {
 }
 
 
-class MemoryStore:
+class MemoryStore(MemoryPlaces, MemoryTurns):
     """Documents in dictionaries under one lock; `clock` stands for the server's clock."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -68,6 +71,10 @@ class MemoryStore:
         self._lock = threading.RLock()
         self._days: dict[str, Account] = {}
         self._samples: dict[str, tuple[int, datetime]] = {}
+        self._places: dict[ObjectId, Place] = {}
+        self._turns: dict[str, datetime] = {}
+        self._leases: dict[str, tuple[str, datetime]] = {}
+        self._alarms: set[str] = set()
         self._reconciled_at: datetime | None = None
         self._amnesty_until: datetime | None = None
         self._tables: dict[type[Document], dict[ObjectId, Any]] = {kind: {} for kind in COLLECTIONS.values()}
@@ -256,7 +263,7 @@ class MemoryStore:
     def claim_thread(self, thread_id: ObjectId, *, lease_s: float) -> Thread | None:
         with self._lock:
             thread = self._tables[Thread].get(thread_id)
-            if thread is None or thread.due_step is None or thread.due_step in CALL_STEPS:
+            if thread is None or thread.is_queued or thread.due_step is None or thread.due_step in CALL_STEPS:
                 return None
             return self._claim(thread, lease_s)
 
@@ -287,6 +294,7 @@ class MemoryStore:
                 return None
             now = self._now()
             moved: dict[str, Any] = {
+                "is_queued": False,
                 **changes,
                 **_FREED,
                 "moves": known.moves + 1,
@@ -501,7 +509,7 @@ class MemoryStore:
             return self._amnesty_until is None or self._amnesty_until <= now
 
     def overdue_threads(self, *, resend_s: float, doubles: bool, limit: int) -> list[Thread]:
-        running = [thread for thread in self._all(Thread) if thread.due_step is not None]
+        running = [thread for thread in self._all(Thread) if thread.due_step is not None and not thread.is_queued]
         return [thread for thread in running if self._is_overdue(thread, resend_s, doubles)][:limit]
 
     def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
@@ -529,7 +537,8 @@ class MemoryStore:
 
     def threads_past_deadline(self, *, limit: int) -> list[Thread]:
         now = self._now()
-        running = [thread for thread in self._all(Thread) if thread.due_step not in (None, Step.FINISH)]
+        started = [thread for thread in self._all(Thread) if not thread.is_queued]
+        running = [thread for thread in started if thread.due_step not in (None, Step.FINISH)]
         return [thread for thread in running if thread.deadline_at is not None and thread.deadline_at < now][:limit]
 
     def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:

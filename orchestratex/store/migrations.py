@@ -32,8 +32,16 @@ def _load_profiles(store: MongoStore) -> None:
     store.insert_profiles(shipped_profiles(datetime.now(UTC)))
 
 
+def _let_threads_in(store: MongoStore) -> None:
+    """Before there were bounds nobody stood in line. Other fields may be missing, too: nothing is validated here."""
+    store.database["conversation_threads"].update_many(
+        {"is_queued": {"$exists": False}}, {"$set": {"is_queued": False}}, bypass_document_validation=True
+    )
+
+
 MIGRATIONS: Final[dict[int, tuple[str, Callable[[MongoStore], None]]]] = {
     1: ("load the shipped model profiles", _load_profiles),
+    2: ("say of every thread that it does not stand in line", _let_threads_in),
 }
 
 

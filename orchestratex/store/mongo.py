@@ -59,6 +59,8 @@ from orchestratex.store.base import (
     ModelStats,
     ThreadTotals,
 )
+from orchestratex.store.places import MongoPlaces
+from orchestratex.store.turns import MongoTurns
 
 _Work = TypeVar("_Work", bound=Leased)
 _Class = TypeVar("_Class")
@@ -87,6 +89,7 @@ _PASSING = {  # codes of errors that go by: the same operation may be tried agai
 }
 _SELECTION_KEY = ("thread_id", "iteration_number", "selection_phase", "ordinal")
 _FREED: _Mongo = {"lease_token": None, "lease_until": None}
+_RESET: _Mongo = {"crashes": 0, "errors": 0, "dispatches": 0, "not_before": None}  # with every move
 _BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
 _TEXTS = ("prompt_sent", "response_text", "completion", "self_assessment")  # most of a response's bytes
 _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
@@ -177,14 +180,15 @@ def _is_passing(error: OperationFailure) -> bool:
 
 
 def _translate_all(store: type[_Class]) -> type[_Class]:
-    for name, member in vars(store).copy().items():
+    members = {name: member for base in reversed(store.__mro__[:-1]) for name, member in vars(base).items()}
+    for name, member in members.items():
         if callable(member) and not name.startswith("_"):
             setattr(store, name, _translate(member))
     return store
 
 
 @_translate_all
-class MongoStore:
+class MongoStore(MongoPlaces, MongoTurns):
     """See Store. Every verb raises StoreUnavailableError when MongoDB does not answer."""
 
     def __init__(self, client: MongoClient[_Mongo], database: str) -> None:
@@ -400,7 +404,7 @@ class MongoStore:
     # -- leases and moves
 
     def claim_thread(self, thread_id: ObjectId, *, lease_s: float) -> Thread | None:
-        due = {"_id": thread_id, "due_step": {"$nin": [None, *CALL_STEPS]}}
+        due = {"_id": thread_id, "due_step": {"$nin": [None, *CALL_STEPS]}, "is_queued": {"$ne": True}}
         return self._claim(Thread, due, lease_s, {})
 
     def claim_response(self, response_id: ObjectId, *, lease_s: float) -> Response | None:
@@ -418,7 +422,7 @@ class MongoStore:
     def move_thread(
         self, thread: Thread, changes: Changes, *, deadlines_s: Mapping[str, float] = NO_DEADLINES
     ) -> Thread | None:
-        fixed = {**changes, **_FREED, "crashes": 0, "errors": 0, "dispatches": 0, "not_before": None}
+        fixed = {"is_queued": False, **changes, **_FREED, **_RESET}
         moved: _Mongo = {
             **_set(fixed),
             "moves": {"$add": ["$moves", 1]},
@@ -632,7 +636,8 @@ class MongoStore:
         return found is None or "amnesty_until" not in found or found["amnesty_until"] <= found["at"]
 
     def overdue_threads(self, *, resend_s: float, doubles: bool, limit: int) -> list[Thread]:
-        return self._find(Thread, {"due_step": {"$type": "string"}, **_overdue(resend_s, doubles)}, [], limit)
+        running = {"due_step": {"$type": "string"}, "is_queued": {"$ne": True}}
+        return self._find(Thread, {**running, **_overdue(resend_s, doubles)}, [], limit)
 
     def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
         pending = {"status": ResponseStatus.PENDING}
@@ -655,7 +660,11 @@ class MongoStore:
         return self._find(Thread, passed, [], limit)
 
     def threads_past_deadline(self, *, limit: int) -> list[Thread]:
-        running = {"due_step": {"$nin": [None, Step.FINISH]}, "deadline_at": {"$type": "date"}}
+        running = {
+            "due_step": {"$nin": [None, Step.FINISH]},
+            "deadline_at": {"$type": "date"},
+            "is_queued": {"$ne": True},
+        }
         return self._find(Thread, {**running, "$expr": {"$lt": ["$deadline_at", "$$NOW"]}}, [], limit)
 
     def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
@@ -781,6 +790,8 @@ def _ignoring_duplicates() -> Iterator[None]:
     try:
         yield
     except BulkWriteError as error:
+        if error.details.get("writeConcernErrors"):
+            raise
         if any(failure["code"] != _DUPLICATE_KEY for failure in error.details["writeErrors"]):
             raise
 

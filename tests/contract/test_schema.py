@@ -248,7 +248,7 @@ def test_a_validator_accepts_whole_runs_and_shipped_profiles(mongo_store: MongoS
 
 ADDED_LATER = {  # documents of older versions lack them, and must still be changed
     "user_sessions": {"is_cancelling"},
-    "conversation_threads": {"quorum_deadline", "deadline_at", "stopped_at", "retries"},
+    "conversation_threads": {"quorum_deadline", "deadline_at", "stopped_at", "retries", "is_queued"},
     "model_responses": {"is_quarantined"},
 }
 
@@ -326,7 +326,8 @@ def test_preparing_a_database_twice_changes_nothing(empty_store: MongoStore) -> 
 
     second = init_db(empty_store)
 
-    assert [line for line in first if line.startswith("migration")] == ["migration 1: load the shipped model profiles"]
+    names = [f"migration {number}: {name}" for number, (name, _) in MIGRATIONS.items()]
+    assert [line for line in first if line.startswith("migration")] == names
     assert not any(line.startswith("migration") for line in second)
     assert empty_store.database["model_responses"].index_information() == indexes
     by_name = {profile.model_name: profile for profile in empty_store.profiles()}

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import requests
 import uvicorn
 
 from orchestratex.api.app import create_app
+from orchestratex.settings import Settings
 from orchestratex.steps.services import Services
 from tests.support import World
 
@@ -55,6 +56,22 @@ def serve(services: Services) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+ServeSettings = Callable[..., AbstractContextManager[Client]]
+
+
+@pytest.fixture
+def serve_settings() -> ServeSettings:
+    """A client of a world with some settings of its own."""
+
+    @contextmanager
+    def open_client(**settings: object) -> Iterator[Client]:
+        world = World(settings=Settings.model_validate(settings))
+        with serve(world.services) as address:
+            yield Client(address, world)
+
+    return open_client
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from orchestratex.api.server import require_loopback, run
 from orchestratex.errors import BrokerUnavailableError, InputError, StoreUnavailableError
 from orchestratex.settings import Settings
 from orchestratex.steps.measure import measure
+from orchestratex.steps.reconcile import reconcile
 
 if TYPE_CHECKING:
     from tests.unit.api.conftest import Client
@@ -37,9 +38,46 @@ def test_metrics_refuse_what_is_not_there(client: Client, query: str, field: str
     assert (answer.status_code, answer.json()["field"]) == (422, field)
 
 
+READY = {"status": "ok", "store": "ok", "broker": "ok", "beat": "ok", "control": "ok"}
+
+
 def test_the_process_is_alive_and_ready(client: Client) -> None:
+    reconcile(client.world.services)
+    client.world.store.put_sample("beat", 1)
+
     assert client.get("/healthz").json() == {"status": "ok"}
-    assert client.get("/readyz").json() == {"status": "ok", "store": "ok", "broker": "ok"}
+    assert client.get("/readyz").json() == READY
+
+
+def test_without_a_beat_it_is_degraded_and_says_for_how_long_and_what_to_do(client: Client) -> None:
+    client.world.store.put_sample("beat", 1)
+    client.world.clock.pass_time(42)
+    reconcile(client.world.services)
+
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json()["status"], answer.json()["control"]) == (200, "degraded", "ok")
+    assert "for 42 s" in answer.json()["beat"]
+    assert "celery -A workers.app beat" in answer.json()["beat"]
+
+
+def test_without_control_workers_it_is_degraded_and_the_beat_is_unknown(client: Client) -> None:
+    reconcile(client.world.services)
+    client.world.store.put_sample("beat", 1)
+    client.world.clock.pass_time(16)
+
+    body = client.get("/readyz").json()
+
+    assert body["status"] == "degraded"
+    assert "for 16 s" in body["control"]
+    assert "`control`" in body["control"]
+    assert body["beat"].startswith("unknown")
+
+
+def test_what_never_gave_a_sign_is_missing(client: Client) -> None:
+    reconcile(client.world.services)
+
+    assert client.get("/readyz").json()["beat"].startswith("nothing ever came from the beat")
 
 
 def test_what_is_away_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

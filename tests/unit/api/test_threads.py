@@ -9,7 +9,7 @@ from orchestratex.domain.thread import Thread
 from tests.support import World
 
 if TYPE_CHECKING:
-    from tests.unit.api.conftest import Client
+    from tests.unit.api.conftest import Client, ServeSettings
 
 UNKNOWN_ID = "0" * 24
 
@@ -135,3 +135,32 @@ def test_a_final_response_can_be_accepted(client: Client) -> None:
 
     assert early.status_code == 422
     assert answer.json()["user_accepted"] is True
+
+
+def test_above_the_bound_a_thread_is_refused_with_when_to_come_again(serve_settings: ServeSettings) -> None:
+    with serve_settings(max_threads=1) as client:
+        taken = client.post("/v1/threads", {"prompt": "x"})
+        refused = client.post("/v1/threads", {"prompt": "x"})
+        client.world.run()
+        again = client.post("/v1/threads", {"prompt": "x"})
+
+    assert [taken.status_code, refused.status_code, again.status_code] == [202, 429, 202]
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert "1 threads in flight and may have 1" in refused.json()["detail"]
+    assert len(client.world.store._all(Session)) == 2
+
+
+def test_above_the_bound_a_thread_is_taken_in_where_it_may_stand_in_line(serve_settings: ServeSettings) -> None:
+    with serve_settings(max_threads=1, when_full="queue") as client:
+        client.post("/v1/threads", {"prompt": "x"})
+        taken = client.post("/v1/threads", {"prompt": "x"})
+        waiting = client.get(taken.headers["Location"]).json()
+
+    assert (taken.status_code, waiting["status"], waiting["is_queued"]) == (202, "initializing", True)
+
+
+def test_the_description_says_that_a_thread_may_be_refused(client: Client) -> None:
+    answers = client.get("/openapi.json").json()["paths"]["/v1/threads"]["post"]["responses"]
+
+    assert "429" in answers

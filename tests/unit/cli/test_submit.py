@@ -135,3 +135,16 @@ def test_a_failed_thread_exits_1(run: Run, world: World, file: Path) -> None:
     world.provider._reply = refuse
 
     assert run("submit", write_lines(file, '{"prompt": "x"}')).code == 1
+
+
+def test_more_threads_than_may_be_in_flight_are_refused_with_what_to_do(
+    run: Run, world: World, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.services.settings, "max_threads", 1)
+
+    ran = run("submit", write_lines(file, '{"prompt": "one"}', '{"prompt": "two"}'))
+
+    assert ran.code == 1
+    assert ran.err.startswith("error: the installation has 0 threads in flight and may have 1")
+    assert "submit fewer" in ran.err
+    assert (world.store._all(Thread), world.store._all(Session)) == ([], [])

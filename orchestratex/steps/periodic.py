@@ -1,0 +1,19 @@
+"""What the beat asks for, once a period however many beats ask: who takes the turn does the work."""
+
+from __future__ import annotations
+
+from orchestratex.steps.measure import measure
+from orchestratex.steps.probe import probe
+from orchestratex.steps.services import Services
+
+
+def measure_in_turn(services: Services) -> int:
+    """Measure, unless somebody did in this period; returns how many windows were rolled up."""
+    has_turn = services.store.take_turn("measure", every_s=services.settings.measure_s)
+    return len(measure(services)) if has_turn else 0
+
+
+def probe_in_turn(services: Services) -> dict[str, bool]:
+    """Probe, unless somebody did in this period; returns which models passed."""
+    has_turn = services.store.take_turn("probe", every_s=services.settings.probe_s)
+    return probe(services) if has_turn else {}
