@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
+from orchestratex.brokers import LOCAL_REDIS
 from orchestratex.domain.profile import Profile
 from orchestratex.errors import InputError, ProviderAuthenticationError, ProviderNotFoundError
 from orchestratex.faultpoints import FaultPoints, make_fault_points
@@ -31,7 +32,6 @@ from orchestratex.store.mongo import MongoStore, connect
 
 _SPARE_CONNECTIONS = 8  # heartbeat, journal and reconcile beside the calls
 _GATEWAY_DIALECT = "openai"  # what gateways and the sandbox speak at models_base_url, whatever the model
-_LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 _NO_KEY = SecretStr("none")  # self-hosted servers want a header, not a secret
 
 
@@ -111,7 +111,11 @@ def make_services(settings: Settings, *, queue: CeleryQueue | None = None, patie
         max_bytes=settings.max_response_bytes,
         proxy=settings.proxy,
     )
-    limits = limits_client(settings.redis_url or _LOCAL_REDIS)
+    limits = limits_client(
+        settings.redis_url or LOCAL_REDIS,
+        master=settings.sentinel_master,
+        sentinel_password=settings.sentinel_password,
+    )
     return assemble(
         settings,
         limiter=RedisLimiter(limits, prefix=settings.broker_prefix),

@@ -67,7 +67,7 @@ class StoreUnavailableError(UnavailableError):
 
 
 class BrokerUnavailableError(UnavailableError):
-    """Raised when Redis does not answer."""
+    """Raised when the broker, Redis or RabbitMQ, does not answer or takes no message."""
 
 
 class LimiterUnavailableError(UnavailableError):

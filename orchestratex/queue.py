@@ -18,6 +18,7 @@ from celery.canvas import Signature
 from kombu.entity import Queue as BrokerQueue
 from kombu.exceptions import ChannelError, OperationalError
 
+from orchestratex.brokers import CONFIRM_S, broker_settings
 from orchestratex.domain.base import Step
 from orchestratex.errors import BrokerUnavailableError
 from orchestratex.settings import Settings
@@ -41,7 +42,6 @@ _QUEUE_BY_TASK: Final = {
     TASKS[Step.REFINE]: REFINE,
     FAN_OUT: RESPOND,
 }
-_MAX_CONNECTIONS = 512  # kombu's default of 10 starves acknowledgements: messages then come back an hour later
 
 
 class Queue(Protocol):
@@ -71,7 +71,7 @@ class Queue(Protocol):
 
 def make_app(settings: Settings) -> Celery:
     """The Celery app with everything that publishers and workers must agree on (see workers/app.py for the rest)."""
-    app = Celery("orchestratex", broker=settings.redis_url, set_as_current=False)
+    app = Celery("orchestratex", set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -89,20 +89,8 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_max_retries=None,  # a long outage must not make a worker give up
         broker_channel_error_retry=True,  # READONLY during a failover is a channel error
         broker_pool_limit=32,
-        broker_transport_options={
-            "visibility_timeout": 3600,  # the slow net; reconcile is what mends within 30 s
-            "unacked_restore_interval": 10,
-            "socket_timeout": 15,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            "health_check_interval": 10,
-            "retry_on_timeout": False,
-            "global_keyprefix": settings.broker_prefix,
-            "queue_order_strategy": "round_robin",
-            "priority_steps": [0, 3, 6, 9],
-            "max_connections": _MAX_CONNECTIONS,
-        },
         enable_utc=True,
+        **broker_settings(settings),
     )
     return app
 
@@ -141,10 +129,9 @@ class CeleryQueue:
         """See Queue."""
         try:
             with self._app.connection_for_read() as connection:
-                channel = connection.default_channel
-                return sum(_waiting(channel, name) for name in QUEUES)
-        except (OperationalError, OSError) as error:
-            raise BrokerUnavailableError(f"{self.address} does not answer: {error}") from error
+                return _count_waiting(connection)
+        except self._errors as error:
+            raise BrokerUnavailableError(f"the broker at {self.address} does not answer: {error}") from error
 
     def close(self) -> None:
         """See Queue."""
@@ -155,7 +142,7 @@ class CeleryQueue:
         try:
             with self._app.connection_for_read() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
-        except (OperationalError, OSError) as error:
+        except self._errors as error:
             raise BrokerUnavailableError(f"the broker at {self.address} does not answer: {error}") from error
 
     @property
@@ -163,14 +150,24 @@ class CeleryQueue:
         """Where the broker is, without credentials."""
         return str(self._app.connection_for_read().as_uri())
 
+    @property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        """What this broker raises; kombu translates only what it could recover from, a refused login for example not.
+
+        Redis' list has KeyError, for a case inside kombu: here it would hide our own mistakes.
+        """
+        connection = self._app.connection_for_read()
+        raised = (*connection.connection_errors, *connection.channel_errors)
+        return (OperationalError, OSError, *(each for each in raised if not issubclass(each, LookupError)))
+
     def _signature(self, name: str, *ids: ObjectId) -> Signature:
-        options = {"queue": _QUEUE_BY_TASK.get(name, CONTROL)}
+        options = {"queue": _QUEUE_BY_TASK.get(name, CONTROL), "confirm_timeout": CONFIRM_S}
         return self._app.signature(name, args=[str(each) for each in ids], immutable=True, options=options)
 
     def _publish(self, canvas: Signature) -> None:
         try:
             canvas.apply_async()
-        except (OperationalError, OSError) as error:
+        except self._errors as error:
             raise BrokerUnavailableError(f"{self.address} took no message: {error}") from error
 
 
@@ -242,8 +239,14 @@ class _Later:
                 self._wake.wait(self._heap[0][0] - now if self._heap else None)
 
 
-def _waiting(channel: Any, name: str) -> int:
-    try:
-        return int(channel.queue_declare(queue=name, passive=True).message_count)
-    except ChannelError:  # an empty queue does not exist in Redis
-        return 0
+def _count_waiting(connection: Any) -> int:
+    """Ask for each queue. Redis does not know an empty one; RabbitMQ closes the channel that asks for a missing one."""
+    count = 0
+    channel = connection.channel()
+    for name in QUEUES:
+        try:
+            count += int(channel.queue_declare(queue=name, passive=True).message_count)
+        except ChannelError:
+            if not getattr(channel, "is_open", True):
+                channel = connection.channel()
+    return count

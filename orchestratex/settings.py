@@ -5,21 +5,33 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
+
+_REDIS_SCHEMES = ("redis", "rediss", "sentinel")
+_BROKER_SCHEMES = (*_REDIS_SCHEMES, "amqp", "amqps")
 
 
 class Settings(BaseSettings):
     """Defaults are for one machine; each has the reason for its value beside it."""
 
-    model_config = SettingsConfigDict(env_prefix="ORCHESTRATEX_", env_file=None, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ORCHESTRATEX_",
+        env_file=None,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,  # addresses hold passwords
+    )
 
     # services; unset: the local stack of this machine
     mongodb_uri: str | None = None
     mongodb_database: str = "orchestratex"
-    redis_url: str | None = None
+    redis_url: str | None = None  # limits and breakers; redis://, rediss:// (certificates are checked) or sentinel://
+    broker_url: str | None = None  # None: that Redis; or another of its kinds, or RabbitMQ: amqp://, amqps://
+    sentinel_master: str = "mymaster"  # which master to ask Sentinels for; the name in Redis' own example
+    sentinel_password: SecretStr | None = None  # of the Sentinels themselves; the address holds the master's
     home: str | None = None  # data of the local stack; None: the user's data directory
 
     # the HTTP door: loopback only, until keys exist
@@ -90,10 +102,20 @@ class Settings(BaseSettings):
     # workers
     worker_concurrency: int = Field(default=64, ge=1)  # calls in flight in one worker process (threads)
     control_concurrency: int = Field(default=2, ge=1)  # processes: they compute, they do not wait
-    broker_prefix: str = "ox:"  # of our keys in Redis
+    broker_prefix: str = "ox:"  # of our keys in Redis; on RabbitMQ the virtual host in the address isolates
+    control_shutdown_s: Seconds = 30  # a step that runs on for so long after SIGTERM is handed back: they take ms
 
     log_level: str = "INFO"
     fault_points: str | None = None  # tests only: a directory of orders, see faultpoints.py
+
+    @field_validator("redis_url", "broker_url")
+    @classmethod
+    def _check_scheme(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """A typo would otherwise be found by the first message."""
+        allowed = _REDIS_SCHEMES if info.field_name == "redis_url" else _BROKER_SCHEMES
+        if url is not None and url.partition("://")[0] not in allowed:
+            raise ValueError(f"the address must start with one of {', '.join(f'{each}://' for each in allowed)}")
+        return url
 
     def provider_keys(self) -> dict[str, SecretStr]:
         """The keys that are set, by provider."""

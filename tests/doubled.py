@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from kombu.transport.redis import Channel
+from kombu.messaging import Producer
 
 from workers.app import app
 
-_put = Channel._put
+_publish = Producer._publish
 
 
-def _put_twice(channel: Any, queue: str, message: dict[str, Any], **options: Any) -> None:
+def _publish_twice(producer: Any, *message: Any, **options: Any) -> Any:
     """What a lost reply to a publication, or a broken connection under a task, does."""
     for _ in range(2):
-        _put(channel, queue, message, **options)  # type: ignore[no-untyped-call]
+        sent = _publish(producer, *message, **options)  # type: ignore[no-untyped-call]
+    return sent
 
 
-Channel._put = _put_twice  # type: ignore[method-assign,assignment]
+Producer._publish = _publish_twice  # type: ignore[method-assign,assignment]
 
 __all__ = ["app"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init, worker_ready
+from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_ready
 
 from orchestratex.bootstrap import make_services
 from orchestratex.queue import CeleryQueue, make_app
@@ -18,10 +19,12 @@ from workers.timer import ReconcileTimer, setup_worker_logging
 from workers.transport import correct_transport
 
 settings = load_settings()
+hands_back = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"  # Celery's own variable; the Procfile sets it for control
 correct_transport()
 app: Celery = make_app(settings)
 app.conf.update(
     imports=["workers.tasks"],
+    worker_consumer="workers.consumer:RefusingConsumer",  # no message can end a worker
     task_acks_late=True,  # a killed process's messages come back
     task_reject_on_worker_lost=True,  # a child that died before its claim is replaced at once
     task_acks_on_failure_or_timeout=True,  # retries are decided in the store, not by redelivery
@@ -32,7 +35,7 @@ app.conf.update(
     event_queue_expires=60,
     event_queue_ttl=5,
     worker_hijack_root_logger=False,
-    worker_soft_shutdown_timeout=0,  # soft shutdown works on prefork only, threads finish their calls
+    worker_soft_shutdown_timeout=settings.control_shutdown_s if hands_back else 0,  # then its messages go back
     worker_max_tasks_per_child=1000,  # prefork: leaks end here
     worker_max_memory_per_child=400_000,  # kB
     worker_proc_alive_timeout=10,
@@ -56,6 +59,13 @@ def services() -> Services:
         if _Local.services is None:
             _Local.services = make_services(settings, queue=CeleryQueue(app))
         return _Local.services
+
+
+@celeryd_init.connect
+def _check_pool(options: dict[str, Any], **_: Any) -> None:
+    """A pool of threads told to hand back can neither end its calls nor return its messages."""
+    if hands_back and "prefork" not in str(options.get("pool")):
+        raise SystemExit("REMAP_SIGTERM is for prefork only: unset it for this worker")
 
 
 @worker_process_init.connect

@@ -1,17 +1,28 @@
-"""Two corrections to kombu's Redis transport (5.7), each with its reason. Applied once, when the app is imported."""
+"""Three corrections to kombu's Redis transport (5.7), each with its reason. Applied once, when the app is imported.
+
+RabbitMQ's transport needs none: it has frames instead of JSON, and py-amqp's connections.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kombu.transport.redis import Channel
+import kombu.transport.redis as transport
+from kombu.transport.redis import Channel, Transport
 
+from workers.dead import bury
+from workers.refusal import find_envelope_problem
+
+_load = transport.loads  # type: ignore[attr-defined]
+_deliver = Transport._deliver
 _read_parameters = Channel._connparams
 _make_client = Channel._create_client
 
 
 def correct_transport() -> None:
-    """Put both corrections in force."""
+    """Put all corrections in force."""
+    transport.loads = _load_anything  # type: ignore[attr-defined,assignment]
+    Transport._deliver = _deliver_or_bury  # type: ignore[method-assign]
     Channel._connparams = _read_parameters_of_living  # type: ignore[method-assign]
     Channel._create_client = _reuse_client  # type: ignore[method-assign]
 
@@ -37,3 +48,20 @@ def _reuse_client(channel: Any, asynchronous: bool = False) -> Any:
     if kept is None or kept.connection_pool is not channel.pool:
         kept = channel._orchestratex_client = _make_client(channel)
     return kept
+
+
+def _load_anything(text: str) -> Any:
+    """Return what is not JSON as it is, for `_deliver_or_bury` to find: raising here would end the worker."""
+    try:
+        return _load(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _deliver_or_bury(self: Any, message: Any, queue: str) -> None:
+    """Keep elements away from consumers that kombu cannot make a message of."""
+    problem = find_envelope_problem(message)
+    if problem is None:
+        _deliver(self, message, queue)
+    else:
+        bury(next(iter(self.channels), None), str(message), queue=queue, why=problem)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import redis
+from pydantic import SecretStr
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from orchestratex.brokers import check_certificates, is_sentinel, parse_sentinels, sentinel_options
 from orchestratex.errors import LimiterUnavailableError
 from orchestratex.limits.base import Pacing
 
@@ -18,17 +22,29 @@ _HEALTH_CHECK_S = 15
 _KEYS = ("lane", "slots", "booked", "log", "charged")
 
 
-def connect(url: str, *, timeout_s: float = _TIMEOUT_S) -> Client:
-    """Make a client; it connects when it is first used, and again once by itself where a connection has died."""
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        socket_keepalive=True,
-        health_check_interval=_HEALTH_CHECK_S,
-        retry=Retry(NoBackoff(), 1),
-    )
+def connect(
+    url: str, *, timeout_s: float = _TIMEOUT_S, master: str = "mymaster", sentinel_password: SecretStr | None = None
+) -> Client:
+    """Make a client; it connects when it is first used, and again once by itself where a connection has died.
+
+    Behind Sentinels it asks them for the master whenever it connects, so it follows a failover.
+    """
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": _HEALTH_CHECK_S,
+        "retry": Retry(NoBackoff(), 1),
+    }
+    if not is_sentinel(url):
+        return redis.Redis.from_url(check_certificates(url), **options)
+    known = parse_sentinels(url)
+    asking = sentinel_options(sentinel_password, timeout_s=timeout_s) | {"retry": options["retry"]}
+    sentinel = Sentinel(known.nodes, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    options |= {"username": known.username, "password": known.password, "db": known.database}
+    client: Client = sentinel.master_for(master, **options)  # type: ignore[no-untyped-call]
+    return client
 
 
 class Script:
@@ -51,7 +67,10 @@ class Script:
 
     @property
     def _address(self) -> str:
-        where = self._client.connection_pool.connection_kwargs
+        pool = self._client.connection_pool
+        if isinstance(pool, SentinelConnectionPool):
+            return f"the Sentinels' master {pool.service_name}"
+        where = pool.connection_kwargs
         return str(where.get("path") or f"{where.get('host')}:{where.get('port')}")
 
 

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Mapping
 
 CELERY = "celery -A workers.app"
+HANDS_BACK = "REMAP_SIGTERM=SIGQUIT"  # SIGTERM: hand back what runs on; prefork only, threads would lose their calls
 QUIET = "--without-gossip --without-mingle"  # they only add reconnect trouble
 
 LINES = {
     "api": "orchestratex api",
     "worker": f"{CELERY} worker --pool threads --concurrency ${{ORCHESTRATEX_WORKER_CONCURRENCY:-64}}"
     f" --queues ox.respond,ox.evaluate,ox.refine --hostname worker-$$@%h {QUIET}",
-    "control": f"{CELERY} worker --pool prefork --concurrency ${{ORCHESTRATEX_CONTROL_CONCURRENCY:-2}}"
+    "control": f"env {HANDS_BACK} {CELERY} worker --pool prefork --concurrency ${{ORCHESTRATEX_CONTROL_CONCURRENCY:-2}}"
     f" --queues ox.control,ox.default --hostname control-$$@%h {QUIET}",
     "beat": f"{CELERY} beat --schedule ${{ORCHESTRATEX_BEAT_SCHEDULE:-/tmp/orchestratex-beat-$$}}",
     "flower": f"{CELERY} flower --address=127.0.0.1 --port=${{ORCHESTRATEX_FLOWER_PORT:-5555}}"
@@ -37,9 +38,9 @@ def procfile_text() -> str:
 
 def _expand(line: str, environ: Mapping[str, str], instance: str) -> list[str]:
     """Split first, expand then: a value with spaces stays one argument."""
-    program, *arguments = shlex.split(line)
-    expanded = [_substitute(argument, environ).replace("$$", instance) for argument in arguments]
-    return [sys.executable, "-m", MODULES[program], *expanded]
+    words = [_substitute(word, environ).replace("$$", instance) for word in shlex.split(line)]
+    at = next(number for number, word in enumerate(words) if word in MODULES)  # behind `env` and what it sets
+    return [*words[:at], sys.executable, "-m", MODULES[words[at]], *words[at + 1 :]]
 
 
 def _substitute(argument: str, environ: Mapping[str, str]) -> str:

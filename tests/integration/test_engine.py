@@ -36,10 +36,12 @@ def find_summary(cluster: Cluster) -> dict[str, int]:
     return cluster.sandbox.state.ledger.summarise()
 
 
-def test_sixty_threads_of_one_session_complete_on_two_workers(servers: Servers, tmp_path: Path) -> None:
+def test_sixty_threads_of_one_session_complete_on_two_workers(
+    servers: Servers, broker: dict[str, Any], tmp_path: Path
+) -> None:
     prompts = [f"{PROMPTS[number % len(PROMPTS)]} Variant {number}." for number in range(60)]
 
-    with open_cluster(servers, tmp_path, workers=2) as cluster:
+    with open_cluster(servers, tmp_path, workers=2, **broker) as cluster:
         threads = cluster.await_ended(cluster.submit(prompts))
         responses = [r for thread in threads for r in cluster.services.store.responses_of(thread.id)]
         summary = find_summary(cluster)
@@ -58,10 +60,13 @@ def test_sixty_threads_of_one_session_complete_on_two_workers(servers: Servers, 
     assert all((t.final_quality_score or 0) >= (t.scores[0].score or 0) for t in threads)
 
 
-def test_a_worker_killed_in_mid_call_costs_at_most_the_calls_in_flight(servers: Servers, tmp_path: Path) -> None:
+def test_a_worker_killed_in_mid_call_costs_at_most_the_calls_in_flight(
+    servers: Servers, broker: dict[str, Any], tmp_path: Path
+) -> None:
     slow = SandboxConfig(fixed_latency_s=1.5)
+    quick: dict[str, Any] = {"lease_s": 3, "heartbeat_s": 1, "reconcile_s": 1}
 
-    with open_cluster(servers, tmp_path, config=slow, workers=2, lease_s=3, heartbeat_s=1, reconcile_s=1) as cluster:
+    with open_cluster(servers, tmp_path, config=slow, workers=2, **quick, **broker) as cluster:
         threads = cluster.submit(PROMPTS)
         ledger = cluster.sandbox.state.ledger
         wait_for(lambda: ledger.summarise()["by_task"].get("evaluate", 0) >= 10, timeout_s=60, what="ten evaluations")
@@ -100,8 +105,10 @@ def test_a_call_whose_completion_was_saved_is_never_paid_again(servers: Servers,
     assert find_summary(cluster)["calls"] == calls + len(responses)
 
 
-def test_every_message_delivered_twice_pays_nothing_twice(servers: Servers, tmp_path: Path) -> None:
-    with open_cluster(servers, tmp_path, workers=0) as cluster:
+def test_every_message_delivered_twice_pays_nothing_twice(
+    servers: Servers, broker: dict[str, Any], tmp_path: Path
+) -> None:
+    with open_cluster(servers, tmp_path, workers=0, **broker) as cluster:
         for kind in ("control", "worker", "worker"):
             cluster.start(kind, app="tests.doubled")
         threads = cluster.await_ended(cluster.submit(PROMPTS * 3))
