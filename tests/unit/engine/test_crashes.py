@@ -15,6 +15,7 @@ from tests.support import World, answer_by_rule
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 MAY_BE_PAID_TWICE = {FaultPoint.CALL_ANSWERED}  # the provider has answered, nobody knows
+AT_SUBMISSION = {FaultPoint.PLACED, FaultPoint.SUBMITTED}  # of the API, not of a worker
 ROUNDS = 60
 
 
@@ -71,7 +72,7 @@ def assert_sound(world: World, thread: Thread) -> None:
     assert not thread.scores or (thread.final_quality_score or 0) >= (thread.scores[0].score or 0)
 
 
-@pytest.mark.parametrize("point", [point for point in FaultPoint if point is not FaultPoint.SUBMITTED])
+@pytest.mark.parametrize("point", [point for point in FaultPoint if point not in AT_SUBMISSION])
 def test_a_crash_at_any_passing_of_a_point_costs_at_most_the_call_in_flight(point: FaultPoint) -> None:
     expected = World().solve(PROMPT)
     for nth in range(1, 200):
