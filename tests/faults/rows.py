@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.faults.families import workers
+from tests.faults.families import broker, clocks, database, delivery, disk, network, providers, workers
 from tests.faults.trial import Row
 
-ROWS: list[Row] = [*workers.ROWS]
+FAMILIES = (workers, broker, database, delivery, clocks, providers, network, disk)
+ROWS: list[Row] = [row for family in FAMILIES for row in family.ROWS]

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ class MongoServer:
         self, home: Path, *, members: int = 1, host: str = LOOPBACK, data: Path | None = None, extra: Sequence[str] = ()
     ) -> None:
         home.mkdir(parents=True)
-        self.host = host
+        self.host, self.disk = host, data or home
         self.ports = [free_port(host) for _ in range(members)]
         self.members = [
             Process(f"mongod{n}", [*_mongod(data or home / f"data{n}", host, port), *extra], home=home)
@@ -207,11 +207,12 @@ class MongoServer:
         return MongoClient(self.host, port, directConnection=True, serverSelectionTimeoutMS=1000, socketTimeoutMS=5000)
 
 
-def frozen_for(processes: Sequence[Process], seconds: float) -> None:
-    """SIGSTOP for a time: connections stay open, nobody answers."""
+def frozen_for(processes: Sequence[Process], seconds: float, begun: Callable[[], None] = lambda: None) -> None:
+    """SIGSTOP for a time: connections stay open, nobody answers. `begun` is called when it has begun."""
     for process in processes:
         process.signal(signal.SIGSTOP)
     try:
+        begun()
         time.sleep(seconds)
     finally:
         for process in processes:
