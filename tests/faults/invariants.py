@@ -28,7 +28,7 @@ NULLS: AllowedNulls = {
     **ALLOWED_NULLS,
     "ai_model_profiles": {**ALLOWED_NULLS["ai_model_profiles"], **_LATE_FIGURES},
 }
-FLIGHT_S = 2.0  # an answer that the models gave so long before a fault should have been saved
+FLIGHT_S = 2.0  # how long a call may take from its claim to its model, and its answer from there into the store
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Call:
     outcome: str = OK
     is_charged: bool = True
     cost_nanos: int = 0
+
+    def is_open_at(self, moment: float) -> bool:
+        """Whether it was under way."""
+        return self.started <= moment and (self.ended is None or self.ended >= moment)
 
     def was_in_flight(self, window: Window) -> bool:
         """Whether a fault can have cost this call its answer."""
@@ -101,8 +105,9 @@ class Evidence:
 
     @cached_property
     def in_flight(self) -> list[Call]:
-        """Calls that a fault met."""
-        return [call for call in self.calls if any(call.was_in_flight(window) for window in self.windows)]
+        """Calls that were open when a fault began, and those that it cost their answer later."""
+        open_then = [call for call in self.calls if any(call.is_open_at(window.started) for window in self.windows)]
+        return [*open_then, *(call for call in self.repeats if call not in open_then)]
 
 
 def find_lost(evidence: Evidence) -> list[str]:

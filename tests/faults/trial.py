@@ -20,7 +20,7 @@ from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_sessio
 from orchestratex.store.base import COLLECTIONS
 from tests.cluster import wait_for
 from tests.faults.history import RESPONSES, THREADS, History, Outage, read_oplog
-from tests.faults.invariants import MONEY, Call, Evidence, Window, check
+from tests.faults.invariants import FLIGHT_S, MONEY, Call, Evidence, Window, check
 from tests.faults.rig import STANDARD, Rig, Rigs, Shape
 
 MOMENT_S: Final = 60.0  # a moment that has not come by then does not come
@@ -208,10 +208,10 @@ class Trial:
         yield
         self.note_fault(started, is_outage=is_outage)
 
-    def note_fault(self, started: float, *, is_outage: bool = False) -> None:
-        """A fault that began then is over now."""
+    def note_fault(self, started: float, *, is_outage: bool = False, seconds: float = FLIGHT_S) -> None:
+        """A fault that began then is over now; calls were lost to it in its first seconds."""
         ended = time.time()
-        self.windows.append(Window(started, ended))
+        self.windows.append(Window(started, min(ended, started + seconds)))
         if is_outage:
             self.outages.append(Outage(started, ended))
         self.over = ended

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # Celery reads it when its platforms module is imported
-
+from tests.faults.apps.timing import SOFT_S
 from workers.app import app
-
-SOFT_S = 4.0  # longer than the short calls of these rows, shorter than the long ones
 
 app.conf.worker_soft_shutdown_timeout = SOFT_S
 

@@ -5,19 +5,30 @@ Nothing is over before the run is: recovery is the longest time for which a thre
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from pathlib import Path
 
 from orchestratex.faultpoints import Action, FaultPoint
 from tests.cluster import wait_for
-from tests.faults.rig import Shape
+from tests.faults.rig import Member, Shape
 from tests.faults.trial import Row, Trial
 
+AHEAD_MIN = 5
 LIBRARIES = tuple(Path(f"/usr/lib/{arch}-linux-gnu/faketime/libfaketimeMT.so.1") for arch in ("x86_64", "aarch64"))
 
 
 def run(trial: Trial) -> None:
     """The processes are what is wrong; no call may be repeated at all."""
     trial.submit()
+
+
+def run_ahead(trial: Trial) -> None:
+    """The clock is proved to be ahead, by the first times in the two workers' logs."""
+    trial.submit()
+    first, second = (_first_time(member) for member in trial.rig.of("worker"))
+    ahead_s = (first - second).total_seconds()
+    trial.expect(ahead_s > 60 * AHEAD_MIN - 60, f"the first worker's clock is only {ahead_s:.0f} s ahead")
 
 
 def run_with_a_crash(trial: Trial) -> None:
@@ -28,6 +39,11 @@ def run_with_a_crash(trial: Trial) -> None:
     wait_for(lambda: any(not m.process.is_alive for m in trial.rig.members), timeout_s=10, what="a worker's death")
     trial.note_fault(started)
     trial.rig.supervise()
+
+
+def _first_time(member: Member) -> datetime:
+    found = re.search(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+", member.process.text(), re.MULTILINE)
+    return datetime.fromisoformat(found[1]) if found else datetime.min
 
 
 def ahead(minutes: int) -> tuple[tuple[str, str], ...]:
@@ -51,8 +67,8 @@ ROWS = [
         "clocks",
         "clock 5 minutes ahead on one worker",
         "whole run",
-        run,
-        Shape(worker_environment=ahead(5)),
+        run_ahead,
+        Shape(worker_environment=ahead(AHEAD_MIN)),
         is_small=True,
         why_not=lacks_faketime,
     ),
@@ -61,7 +77,7 @@ ROWS = [
         "clock 5 minutes ahead on one control worker",
         "whole run, and a worker killed",
         run_with_a_crash,
-        Shape(control_environment=ahead(5)),
+        Shape(control_environment=ahead(AHEAD_MIN)),
         why_not=lacks_faketime,
     ),
 ]
