@@ -89,7 +89,7 @@ class Member:
     @property
     def is_ready(self) -> bool:
         """Whether a worker takes messages; beats say nothing of the kind."""
-        return self.kind == "beat" or " ready." in self.process.text()
+        return self.kind in {"beat", "api"} or " ready." in self.process.text()
 
 
 class Rig:

@@ -54,10 +54,11 @@ class Process:
 
     def kill(self) -> None:
         """kill -9 of the whole process group, and wait for its end."""
-        if (pid := self.pid) is not None:
+        child = self.child  # a supervisor may put another one there at once
+        if (pid := child.main_pid() if child.poll() is None else None) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-        self.child.finish()
+        child.finish()
 
     def restart(self) -> None:
         """Start it again with the same command line."""

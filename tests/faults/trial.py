@@ -15,6 +15,7 @@ from pymongo.errors import PyMongoError
 
 from orchestratex.domain.thread import Thread
 from orchestratex.faultpoints import Action, FaultPoint
+from orchestratex.sandbox.ledger import Entry
 from orchestratex.settings import Settings
 from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, submit
 from orchestratex.store.base import COLLECTIONS
@@ -270,7 +271,7 @@ class Trial:
         evidence = Evidence(
             submitted=[str(thread.id) for thread in self.threads],
             documents=documents,
-            calls=[_read_call(entry) for entry in self.rig.entries(self._since)],
+            calls=[read_call(entry) for entry in self.rig.entries(self._since)],
             saved=history.saved(),
             stands=history.stands(self.outages),
             windows=self.windows,
@@ -350,7 +351,8 @@ def _patience() -> Iterator[None]:
         return
 
 
-def _read_call(entry: Any) -> Call:
+def read_call(entry: Entry) -> Call:
+    """A call as the sandbox has it."""
     ended = None if entry.ended is None else entry.started_wall + (entry.ended - entry.started)
     return Call(
         response_id=entry.response_id,
