@@ -122,8 +122,9 @@ class Result:
 class Trial:
     """What a row's function works with."""
 
-    def __init__(self, row: Row, rig: Rig, threads: int) -> None:
+    def __init__(self, row: Row, rig: Rig, threads: int, *, slack_s: float = 0.0) -> None:
         self.row, self.rig, self.count = row, rig, threads
+        self._slack_s = slack_s
         self.threads: list[Thread] = []
         self.windows: list[Window] = []
         self.outages: list[Outage] = []
@@ -275,7 +276,7 @@ class Trial:
             saved=history.saved(),
             stands=history.stands(self.outages),
             windows=self.windows,
-            stand_limit_s=stand_limit_s(self.rig.settings),
+            stand_limit_s=stand_limit_s(self.rig.settings) + self._slack_s,
             may_fail=self.may_fail,
         )
         return evidence, history
@@ -313,18 +314,18 @@ def run_row(row: Row, rigs: Rigs, *, threads: int) -> Result:
     if missing:
         return Result(row.family, row.fault, row.moment, skipped=missing)
     if row.opens is None:
-        result = _run_on(row, rigs.of(row.shape), threads)
+        result = _run_on(row, rigs.of(row.shape), threads, rigs.slack_s)
         if result.broken:
             rigs.drop()
         return result
     rigs.drop()  # two rigs at once are too much for a small machine
     with row.opens(rigs.home / f"own-{ObjectId()}", rigs.settings) as rig:
-        return _run_on(row, rig, threads)
+        return _run_on(row, rig, threads, rigs.slack_s)
 
 
-def _run_on(row: Row, rig: Rig, threads: int) -> Result:
+def _run_on(row: Row, rig: Rig, threads: int, slack_s: float) -> Result:
     began = time.monotonic()
-    trial = Trial(row, rig, threads)
+    trial = Trial(row, rig, threads, slack_s=slack_s)
     try:
         row.run(trial)
         trial.await_end()

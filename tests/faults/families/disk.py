@@ -81,4 +81,6 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-ROWS = [Row("disk", "disk full for mongod", "until freed", fill, opens=open_disk_rig, why_not=lacks_tmpfs)]
+ROWS = [
+    Row("disk", "disk full for mongod", "until freed", fill, opens=open_disk_rig, is_small=True, why_not=lacks_tmpfs)
+]
