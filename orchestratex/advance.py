@@ -29,6 +29,9 @@ from orchestratex.steps.weigh import weigh
 
 _log = logging.getLogger(__name__)
 
+_END_LOOK_S = 0.05
+_END_LOOKS = 20  # a finish takes some milliseconds; should its worker die, reconcile ends the thread
+
 STEPS: dict[Step, Callable[[Thread, Services], Move]] = {
     Step.ANALYSE: analyse,
     Step.SELECT: select,
@@ -80,10 +83,14 @@ def cancel(thread_id: ObjectId, services: Services) -> Thread:
     No request for it leaves any more; calls in flight are left at their next heartbeat, and settle into the totals.
     Cancelling an ended thread changes nothing. Raises NotFoundError.
     """
-    halted = halt(thread_id, StopReason.CANCELLED, "cancelled by its user", services)
-    if not halted.is_ended:
-        advance(thread_id, services)
-    return services.store.get_thread(thread_id)
+    thread = halt(thread_id, StopReason.CANCELLED, "cancelled by its user", services)
+    for _ in range(_END_LOOKS):
+        if thread.is_ended:
+            break
+        if not advance(thread_id, services).startswith(Step.FINISH):
+            services.sleep(_END_LOOK_S)  # a worker was quicker to claim the finish
+        thread = services.store.get_thread(thread_id)
+    return thread
 
 
 def end_session(session_id: ObjectId, services: Services) -> bool:
