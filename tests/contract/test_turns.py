@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from pymongo import ReturnDocument
 
 from orchestratex.store.base import Store
+from orchestratex.store.memory import MemoryStore
+from orchestratex.store.mongo import MongoStore
 from tests.contract.test_store import at_once
+from tests.support import FakeClock
 
 PassTime = Callable[[float], None]
 PERIOD = 0.4
@@ -35,16 +42,33 @@ def test_a_turn_may_come_a_little_early(store: Store, pass_time: PassTime) -> No
     assert store.take_turn("probe", every_s=PERIOD)
 
 
-def test_turns_that_come_early_or_late_keep_their_mean_rate(store: Store, pass_time: PassTime) -> None:
-    """Ticks at a twentieth of a period: whoever comes gets one turn for each whole period, not for each 0.9 of one."""
-    store.put_sample("start", 1)
+def test_turns_that_come_early_do_not_add_up(clock: FakeClock) -> None:
+    store = MemoryStore(clock)
     taken = 0
-    for _ in range(240):
-        taken += store.take_turn("probe", every_s=PERIOD)
-        pass_time(PERIOD / 20)
-    passed_s = store.sample_ages(["start"])["start"]
+    for _ in range(2000):  # a hundred periods, asked for at every twentieth of one
+        taken += store.take_turn("probe", every_s=LONG)
+        clock.pass_time(LONG / 20)
 
-    assert 6 < taken <= passed_s / PERIOD + 1.1
+    assert taken in {100, 101}
+
+
+@pytest.mark.integration
+def test_a_turn_that_comes_early_leaves_the_next_where_it_was(mongo_store: MongoStore) -> None:
+    samples = mongo_store.database["system_samples"]
+    mongo_store.take_turn("probe", every_s=LONG)
+    due = samples.find_one_and_update(
+        {"_id": "turn/probe"},
+        [{"$set": {"next_at": {"$add": ["$$NOW", 30_000]}}}],
+        return_document=ReturnDocument.AFTER,
+    )
+
+    is_taken = mongo_store.take_turn("probe", every_s=LONG)
+
+    after = samples.find_one({"_id": "turn/probe"})
+    assert is_taken
+    assert due is not None
+    assert after is not None
+    assert after["next_at"] - due["next_at"] == timedelta(seconds=LONG)
 
 
 def test_turns_that_nobody_took_are_not_made_up_for(store: Store, pass_time: PassTime) -> None:
