@@ -347,6 +347,19 @@ def test_a_database_may_be_prepared_by_several_programs_at_once(empty_store: Mon
 
 
 @pytest.mark.integration
+def test_threads_from_before_there_were_bounds_can_be_worked_on(mongo_store: MongoStore) -> None:
+    threads = mongo_store.database["conversation_threads"]
+    document = dump(make_thread())
+    del document["is_queued"]
+    threads.insert_one(document, bypass_document_validation=True)
+    mongo_store.database["schema_migrations"].delete_one({"_id": 2})
+
+    init_db(mongo_store)
+
+    assert mongo_store.claim_thread(document["_id"], lease_s=60) is not None
+
+
+@pytest.mark.integration
 def test_a_profile_that_was_removed_is_not_loaded_again(mongo_store: MongoStore) -> None:
     mongo_store.database["ai_model_profiles"].delete_one({"model_name": "grok"})
 
