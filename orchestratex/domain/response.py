@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from pydantic import Field
 
 from orchestratex.domain.base import (
@@ -22,6 +25,7 @@ from orchestratex.domain.base import (
     Usd,
     UtcDate,
     added,
+    to_usd,
 )
 
 
@@ -47,12 +51,29 @@ class Completion(Record):
     model_version: str | None = None
 
 
+LEAST_CERTAIN_FIRST: Final = (CostSource.ESTIMATED, CostSource.COMPUTED, CostSource.PROVIDER)
+
+
 class AttemptCost(Record):
     """What one attempt of a call cost."""
 
     nanos: Nanos
     source: CostSource
     usage: Usage = Usage()
+
+
+def sum_costs(costs: Mapping[str, AttemptCost]) -> dict[str, Any]:
+    """A response's money, from what its attempts cost."""
+    nanos = sum(cost.nanos for cost in costs.values())
+    sources = {cost.source for cost in costs.values()}
+    usages = [cost.usage for cost in costs.values()]
+    return {
+        "attempt_costs": dict(costs),
+        "cost_nanos": nanos,
+        "cost": to_usd(nanos),
+        "cost_source": next(source for source in LEAST_CERTAIN_FIRST if source in sources),
+        "tokens_used": Usage(**{name: sum(getattr(each, name) for each in usages) for name in Usage.model_fields}),
+    }
 
 
 class Response(Leased):

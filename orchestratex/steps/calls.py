@@ -292,8 +292,8 @@ def _keep_late(
     """Charge an attempt that nobody waits for: under its lease while that stands, else in place of its estimate."""
     thread, response = sending.thread, sending.response
     kept = {} if completion is None else {"completion": completion, "response_time": completion.latency_ms}
-    changes = {**kept, "reserved_nanos": 0, "sent_at": None, **_charge(response, cost)}
-    if services.store.update_response(response, changes, is_release=True) is not None:
+    changes = {**kept, "reserved_nanos": 0, "sent_at": None}
+    if services.store.update_response(response, changes, is_release=True, charge=cost) is not None:
         budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
         services.store.set_thread(thread.id, services.recount(thread.id))
     elif cost.source is not CostSource.ESTIMATED:
@@ -420,9 +420,8 @@ def _save(sending: _Sending, completion: Completion, lease: Lease, services: Ser
         "completion": completion,
         "response_time": completion.latency_ms,
         "reserved_nanos": 0,
-        **_charge(response, cost),
     }
-    saved = _write_patiently(response, changes, lease, services)
+    saved = _write_patiently(response, changes, cost, lease, services)
     if saved is None:
         _keep_late(sending, cost, services, completion=completion)
         return _left(thread)
@@ -433,17 +432,17 @@ def _save(sending: _Sending, completion: Completion, lease: Lease, services: Ser
 
 
 def _write_patiently(
-    response: Response, changes: dict[str, object], lease: Lease, services: Services
+    response: Response, changes: dict[str, object], cost: AttemptCost, lease: Lease, services: Services
 ) -> Response | None:
     """Write under the lease, through an outage of the store: what was paid for must not be lost to a blink."""
     for _ in range(_SAVE_PATIENCE):
         try:
-            return services.store.update_response(response, changes, is_pending=True)
+            return services.store.update_response(response, changes, is_pending=True, charge=cost)
         except StoreUnavailableError:
             if lease.is_lost:
                 return None
             threading.Event().wait(_SAVE_PAUSE_S)
-    return services.store.update_response(response, changes, is_pending=True)
+    return services.store.update_response(response, changes, is_pending=True, charge=cost)
 
 
 def _settle_late(thread: Thread, response: Response, cost: AttemptCost, services: Services) -> None:
@@ -461,15 +460,13 @@ def _fail(
     delay_s = _delay(error, errors, services)
     again = error.is_retryable and errors < services.settings.call_attempts and _has_time(thread, delay_s, services)
     changes: dict[str, object] = {"errors": errors, "error_message": str(error)[:2000], "reserved_nanos": 0}
-    if charged is not None:
-        changes |= _charge(response, charged)
     if again:
         closed = services.store.update_response(
-            response, {**changes, "sent_at": None}, is_release=True, delay_s=delay_s
+            response, {**changes, "sent_at": None}, is_release=True, delay_s=delay_s, charge=charged
         )
     else:
         failed = {"status": ResponseStatus.FAILED, "processing_duration": _since(response, services)}
-        closed = services.store.complete_response(response, {**changes, **failed})
+        closed = services.store.complete_response(response, {**changes, **failed}, charge=charged)
     nanos = charged.nanos if charged else 0
     if closed is None:
         return _fail_late(thread, response, changes, charged, services)
@@ -485,7 +482,8 @@ def _fail_late(
 ) -> Called:
     """A failure that nobody waits for: under its lease while that stands, else in place of the estimated charge."""
     cost = charged or AttemptCost(nanos=0, source=CostSource.COMPUTED)
-    if services.store.update_response(response, {**changes, "sent_at": None}, is_release=True) is not None:
+    unsent = {**changes, "sent_at": None}
+    if services.store.update_response(response, unsent, is_release=True, charge=charged) is not None:
         budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
         services.store.set_thread(thread.id, services.recount(thread.id))
     elif cost.source is not CostSource.ESTIMATED:
@@ -512,24 +510,6 @@ def _report(
         attempt=response.attempt,
         response_id=str(response.id),
     )
-
-
-def _charge(response: Response, cost: AttemptCost) -> dict[str, object]:
-    """The response's money with one more attempt in it."""
-    costs = {**response.attempt_costs, str(response.attempt): cost}
-    nanos = sum(each.nanos for each in costs.values())
-    certainty = [CostSource.PROVIDER, CostSource.COMPUTED, CostSource.ESTIMATED]
-    return {
-        "attempt_costs": costs,
-        "cost_nanos": nanos,
-        "cost": to_usd(nanos),
-        "cost_source": max((each.source for each in costs.values()), key=certainty.index),
-        "tokens_used": _add_usage([each.usage for each in costs.values()]),
-    }
-
-
-def _add_usage(usages: list[Usage]) -> Usage:
-    return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in Usage.model_fields})
 
 
 def _has_time(thread: Thread, delay_s: float, services: Services) -> bool:

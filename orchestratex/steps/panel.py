@@ -33,7 +33,9 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
         author=answer.model_name,
         earlier_authors={score.model_name for score in thread.scores},
     )
-    pending = _reserve(thread, answer, evaluators, services)
+    # after a crash between insert and move the panel is there already, and its money may have been spent
+    known = services.store.panel_of(thread.id, iteration=thread.current_iteration)
+    pending = known or _reserve(thread, answer, evaluators, services)
     if evaluators and not pending:
         unscored = IterationScore(
             iteration=thread.current_iteration, response_id=answer.id, model_name=answer.model_name, score=None
@@ -42,7 +44,10 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
         earlier = [score for score in thread.scores if score.iteration != unscored.iteration]
         changes = {**halt.changes, **best, "scores": [*earlier, unscored]}
         return services.store.move_thread(thread, Move(Step.FINISH, changes).fields(thread))
-    services.store.insert_responses(pending)
+    if not known:
+        services.store.insert_responses(pending)
+    elif thread.retries:  # it was left behind when the thread ended
+        services.store.reopen_responses([response.id for response in known])
     services.faults.reach(FaultPoint.PANEL_INSERTED)
     return services.store.move_thread(
         thread, Move(Step.EVALUATE, best).fields(thread), deadlines_s=panel_deadlines(services)

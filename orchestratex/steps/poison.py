@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from orchestratex.domain.base import Component, CostSource, LogLevel, ResponseStatus, Role, StopReason, to_usd
-from orchestratex.domain.response import AttemptCost, Response, Usage
+from orchestratex.domain.base import Component, CostSource, LogLevel, ResponseStatus, Role, StopReason
+from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.errors import StepFailedError, UnavailableError
 from orchestratex.steps import budget
 from orchestratex.steps.announce import announce_thread
@@ -33,22 +32,18 @@ def taking_back(response: Response, services: Services) -> Iterator[None]:
         raise StepFailedError(f"{response.role} call of {response.model_name} failed: {error!r}") from error
 
 
-def charge_unknown(response: Response) -> tuple[AttemptCost | None, dict[str, Any]]:
-    """What an attempt costs whose end nobody knows, and the changes that say so: the worst case once it was sent."""
-    charged = response.attempt_costs.get(str(response.attempt))
-    if charged is not None or response.sent_at is None:
-        return charged, {"reserved_nanos": 0}
-    charged = AttemptCost(nanos=response.reserved_nanos, source=CostSource.ESTIMATED, usage=Usage())
-    costs = {**response.attempt_costs, str(response.attempt): charged}
-    nanos = sum(cost.nanos for cost in costs.values())
-    return charged, {
-        "reserved_nanos": 0,
-        "attempt_costs": costs,
-        "cost_nanos": nanos,
-        "cost": to_usd(nanos),
-        "cost_source": CostSource.ESTIMATED,
-        "tokens_used": response.tokens_used or Usage(),
-    }
+def unknown_charge(response: Response) -> AttemptCost | None:
+    """What an attempt costs whose end nobody knows: the worst case once it was sent; None when that is no news."""
+    if str(response.attempt) in response.attempt_costs or response.sent_at is None:
+        return None
+    return AttemptCost(nanos=response.reserved_nanos, source=CostSource.ESTIMATED)
+
+
+def settle_as_recorded(response: Response, charge: AttemptCost | None, services: Services) -> None:
+    """Settle the present attempt's reservation at what was just charged, or was before."""
+    cost = charge or response.attempt_costs.get(str(response.attempt))
+    is_estimate = cost is not None and cost.source is CostSource.ESTIMATED
+    budget.settle(response, cost.nanos if cost else 0, services, is_estimate=is_estimate)
 
 
 def contain(response: Response, why: str, services: Services) -> None:
@@ -67,17 +62,17 @@ def _take_back(response: Response, error: Exception, services: Services) -> None
     crashes = found.crashes + 1
     is_last = crashes >= services.settings.crash_cap
     why = f"{found.role} call of {found.model_name} failed {crashes} times: {error!r}"
-    charged, changes = charge_unknown(found)
-    changes |= {"crashes": crashes, "sent_at": None, "error_message": why[:2000]}
+    charge = unknown_charge(found)
+    changes = {"crashes": crashes, "sent_at": None, "error_message": why[:2000], "reserved_nanos": 0}
     if is_last:
         given_up = {"status": ResponseStatus.FAILED, "is_quarantined": True}
-        closed = services.store.complete_response(found, {**changes, **given_up})
+        closed = services.store.complete_response(found, {**changes, **given_up}, charge=charge)
     else:
-        closed = services.store.update_response(found, changes, is_release=True, delay_s=PAUSE_S * 2.0 ** (crashes - 1))
+        pause_s = PAUSE_S * 2.0 ** (crashes - 1)
+        closed = services.store.update_response(found, changes, is_release=True, delay_s=pause_s, charge=charge)
     if closed is None:
         return
-    is_estimate = charged is not None and charged.source is CostSource.ESTIMATED
-    budget.settle(found, charged.nanos if charged else 0, services, is_estimate=is_estimate)
+    settle_as_recorded(found, charge, services)
     services.journal.write(
         Component.EVALUATOR if found.role is Role.EVALUATOR else Component.ORCHESTRATOR,
         "call_quarantined" if is_last else "error_occurred",

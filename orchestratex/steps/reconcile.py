@@ -29,14 +29,14 @@ from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError, NotFoundError, UnavailableError
-from orchestratex.steps import budget, places
+from orchestratex.steps import places
 from orchestratex.steps.announce import announce_thread
 from orchestratex.steps.finish import end_bare
 from orchestratex.steps.halt import halt
 from orchestratex.steps.journal import QUEUE_LENGTH
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import close_panel, find_stragglers
-from orchestratex.steps.poison import charge_unknown, contain
+from orchestratex.steps.poison import contain, settle_as_recorded, unknown_charge
 from orchestratex.steps.probe import PROBES
 from orchestratex.steps.pulse import CONTROL
 from orchestratex.steps.services import Services
@@ -118,17 +118,17 @@ def _free_calls(services: Services) -> int:
 
 def _free_call(response: Response, services: Services) -> bool:
     """Take a dead worker's call away and charge what it may have cost; it is then due again, or quarantined."""
-    charged, changes = charge_unknown(response)
+    charge = unknown_charge(response)
+    changes: dict[str, object] = {"reserved_nanos": 0}
     is_pending = response.status is ResponseStatus.PENDING
     is_quarantined = is_pending and response.crashes + 1 >= services.settings.crash_cap
     why = f"{response.role} call of {response.model_name} lost its worker {response.crashes + 1} times"
     if is_quarantined:
         changes |= {"status": ResponseStatus.FAILED, "is_quarantined": True, "error_message": why}
-    freed = services.store.free_response(response, changes)
+    freed = services.store.free_response(response, changes, charge=charge)
     if freed is None:
         return False
-    nanos, is_estimate = _amount(charged)
-    budget.settle(response, nanos, services, is_estimate=is_estimate)
+    settle_as_recorded(response, charge, services)
     thread = services.store.get_thread(response.thread_id)
     _report_freed(thread, response, is_quarantined, services)
     if is_quarantined:
@@ -335,11 +335,22 @@ def _settle_orphan(account: Account, key: str, services: Services) -> bool:
         return _settle_unknown(account, key, services)
     if response.lease_token is not None:
         return False
+    if _is_settled(response, int(attempt)):
+        return services.store.settle(account.id, key, 0)
     charged = response.attempt_costs.get(attempt)
     if charged is None and response.status is ResponseStatus.PENDING and int(attempt) > response.attempt:
         return False  # a panel's reservation whose evaluation has not been claimed yet
     nanos, is_estimate = _amount(charged)
     return services.store.settle(account.id, key, nanos, is_estimate=is_estimate)
+
+
+def _is_settled(response: Response, attempt: int) -> bool:
+    """Whether the attempt's money was settled before: it saved its completion, settled, and closed the response.
+
+    Then the reservation is one that somebody made again who opened the panel a second time.
+    """
+    is_closed = response.status in {ResponseStatus.COMPLETED, ResponseStatus.FAILED}
+    return is_closed and response.completion is not None and attempt == response.attempt
 
 
 def _settle_unknown(account: Account, key: str, services: Services) -> bool:

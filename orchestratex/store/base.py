@@ -266,13 +266,18 @@ class Store(Protocol):
         is_release: bool = False,
         delay_s: float | None = None,
         is_pending: bool = False,
+        charge: AttemptCost | None = None,
     ) -> Response | None:
         """Write under the response's lease; None when the lease is lost. `is_release` gives the lease back.
+
+        `charge` is what the present attempt cost: it goes into the sums of all attempts, as they stand then.
 
         With `is_pending` also None when the response is no longer wanted: superseded, while its lease stands.
         """
 
-    def complete_response(self, response: Response, changes: Changes) -> Response | None:
+    def complete_response(
+        self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
+    ) -> Response | None:
         """Close a pending response under its lease; None when the lease is lost or it is no longer pending."""
 
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
@@ -399,10 +404,12 @@ class Store(Protocol):
     def free_thread(self, thread: Thread) -> Thread | None:
         """Take an expired lease away, counting the crash; None when it was renewed or freed meanwhile."""
 
-    def free_response(self, response: Response, changes: Changes) -> Response | None:
+    def free_response(
+        self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
+    ) -> Response | None:
         """Take an expired lease away, counting the crash; None when it was renewed or freed meanwhile.
 
-        None also when its completion was saved or its status changed since it was read.
+        None also when it was sent, its completion saved or its status changed since it was read.
         """
 
     def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:

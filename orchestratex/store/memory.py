@@ -27,7 +27,7 @@ from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.metrics import Metrics
 from orchestratex.domain.profile import Profile
-from orchestratex.domain.response import AttemptCost, Response, Usage
+from orchestratex.domain.response import AttemptCost, Response, sum_costs
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
@@ -50,6 +50,7 @@ from orchestratex.store.turns import MemoryTurns
 _Work = TypeVar("_Work", bound=Leased)
 _FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
 _TEXTS = ("prompt_sent", "response_text", "completion", "self_assessment")  # as in mongo.py
+_FATE = ("status", "sent_at", "completion")  # what tells how far a call has come
 _SAMPLE_AGE = timedelta(seconds=60)
 
 # The unique keys beside _id, as in indexes.py.
@@ -326,6 +327,7 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         is_release: bool = False,
         delay_s: float | None = None,
         is_pending: bool = False,
+        charge: AttemptCost | None = None,
     ) -> Response | None:
         with self._lock:
             known = self._held(response)
@@ -334,32 +336,24 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             update = {**changes, **(_FREED if is_release else {})}
             if delay_s is not None:
                 update["not_before"] = self._now() + timedelta(seconds=delay_s)
-            return self._put(known, update)
+            return self._put(known, {**update, **_charge(known, response.attempt, charge)})
 
-    def complete_response(self, response: Response, changes: Changes) -> Response | None:
+    def complete_response(
+        self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
+    ) -> Response | None:
         with self._lock:
             known = self._held(response)
             if known is None or known.status is not ResponseStatus.PENDING:
                 return None
-            return self._put(known, {**changes, **_FREED})
+            return self._put(known, {**changes, **_FREED, **_charge(known, response.attempt, charge)})
 
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
         with self._lock:
             known = self._known(Response, response_id)
             old = known.attempt_costs.get(str(attempt)) if known is not None else None
-            if known is None or old is None or old.source != "estimated":
+            if known is None or old is None or old.source is not CostSource.ESTIMATED:
                 return False
-            costs = {**known.attempt_costs, str(attempt): cost}
-            nanos = known.cost_nanos - old.nanos + cost.nanos
-            is_estimated = any(each.source is CostSource.ESTIMATED for each in costs.values())
-            changes = {
-                "attempt_costs": costs,
-                "cost_nanos": nanos,
-                "cost": to_usd(nanos),
-                "cost_source": CostSource.ESTIMATED if is_estimated else cost.source,
-                "tokens_used": _exchange(known.tokens_used or Usage(), old.usage, cost.usage),
-            }
-            self._put(known, changes)
+            self._put(known, _charge(known, attempt, cost))
             return True
 
     def reopen_responses(self, response_ids: Sequence[ObjectId]) -> int:
@@ -493,12 +487,15 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
     def free_thread(self, thread: Thread) -> Thread | None:
         return self._free(thread, {})
 
-    def free_response(self, response: Response, changes: Changes) -> Response | None:
+    def free_response(
+        self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
+    ) -> Response | None:
         with self._lock:
             known = self._known(Response, response.id)
-            if known is None or (known.status, known.completion) != (response.status, response.completion):
+            if known is None or any(getattr(known, name) != getattr(response, name) for name in _FATE):
                 return None
-            return self._free(response, {**changes, "sent_at": None})
+            charged = _charge(known, response.attempt, charge)
+            return self._free(response, {**changes, "sent_at": None, **charged})
 
     def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
         with self._lock:
@@ -637,6 +634,10 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             return True
 
 
+def _charge(known: Response, attempt: int, cost: AttemptCost | None) -> dict[str, Any]:
+    return sum_costs({**known.attempt_costs, str(attempt): cost}) if cost is not None else {}
+
+
 def _may_reopen(response: Response) -> bool:
     is_failed = response.status is ResponseStatus.FAILED and response.completion is None
     return is_failed or response.status is ResponseStatus.SUPERSEDED
@@ -656,12 +657,6 @@ def _measure(calls: list[Response]) -> ModelStats:
         requests=len(calls),
         tokens=sum(call.tokens_used.total_tokens for call in calls if call.tokens_used),
     )
-
-
-def _exchange(total: Usage, old: Usage, new: Usage) -> Usage:
-    """A sum in which one part is replaced."""
-    fields = {name: getattr(total, name) - getattr(old, name) + getattr(new, name) for name in Usage.model_fields}
-    return Usage(**fields)
 
 
 def _without(amounts: Mapping[str, int], key: str) -> dict[str, int]:

@@ -43,7 +43,7 @@ from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.metrics import Metrics
 from orchestratex.domain.profile import Profile
-from orchestratex.domain.response import AttemptCost, Response, Usage
+from orchestratex.domain.response import LEAST_CERTAIN_FIRST, AttemptCost, Response, Usage, sum_costs
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
@@ -451,6 +451,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         is_release: bool = False,
         delay_s: float | None = None,
         is_pending: bool = False,
+        charge: AttemptCost | None = None,
     ) -> Response | None:
         if response.lease_token is None:
             return None
@@ -461,35 +462,20 @@ class MongoStore(MongoPlaces, MongoTurns):
         mine: _Mongo = {"_id": response.id, "lease_token": response.lease_token}
         if is_pending:
             mine["status"] = ResponseStatus.PENDING
-        return response.model_copy(update=fixed) if self._write(self._responses, mine, update) else None
+        return self._write_response(response, mine, fixed, update, charge)
 
-    def complete_response(self, response: Response, changes: Changes) -> Response | None:
+    def complete_response(
+        self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
+    ) -> Response | None:
         if response.lease_token is None:
             return None
         fixed = {**changes, **_FREED}
         mine = {"_id": response.id, "lease_token": response.lease_token, "status": ResponseStatus.PENDING}
-        return response.model_copy(update=fixed) if self._write(self._responses, mine, _set(fixed)) else None
+        return self._write_response(response, mine, fixed, _set(fixed), charge)
 
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
-        field = f"attempt_costs.{attempt}"
-        nanos = _exchange("$cost_nanos", f"${field}.nanos", cost.nanos)
-        used = {
-            f"tokens_used.{name}": _exchange(
-                f"$tokens_used.{name}", f"${field}.usage.{name}", getattr(cost.usage, name)
-            )
-            for name in Usage.model_fields
-        }
-        attempts = {"$map": {"input": {"$objectToArray": "$attempt_costs"}, "in": "$$this.v.source"}}
-        is_estimated = {"$in": [CostSource.ESTIMATED, attempts]}
-        result = self._responses.update_one(
-            {"_id": response_id, f"{field}.source": CostSource.ESTIMATED},
-            [
-                {"$set": {"cost_nanos": nanos, "cost": {"$divide": [nanos, NANOS_PER_USD]}, **used}},
-                {"$set": _set({field: cost})},
-                {"$set": {"cost_source": {"$cond": [is_estimated, CostSource.ESTIMATED, cost.source]}}},
-            ],
-        )
-        return result.modified_count == 1
+        estimated = {"_id": response_id, f"attempt_costs.{attempt}.source": CostSource.ESTIMATED}
+        return self._responses.update_one(estimated, _charge(attempt, cost)).modified_count == 1
 
     def reopen_responses(self, response_ids: Sequence[ObjectId]) -> int:
         failed = {"status": ResponseStatus.FAILED, "completion": None}
@@ -619,9 +605,14 @@ class MongoStore(MongoPlaces, MongoTurns):
     def free_thread(self, thread: Thread) -> Thread | None:
         return self._free(Thread, thread, {}, {})
 
-    def free_response(self, response: Response, changes: Changes) -> Response | None:
-        unsaved = {"completion": None} if response.completion is None else {}
-        return self._free(Response, response, {**changes, "sent_at": None}, {**unsaved, "status": response.status})
+    def free_response(
+        self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
+    ) -> Response | None:
+        still: _Mongo = {"status": response.status, "sent_at": response.sent_at}
+        if response.completion is None:
+            still["completion"] = None
+        charged = _charge(response.attempt, charge) if charge else []
+        return self._free(Response, response, {**changes, "sent_at": None}, still, charged)
 
     def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
         never = datetime.max.replace(tzinfo=UTC)  # the first run of all follows no gap
@@ -737,6 +728,15 @@ class MongoStore(MongoPlaces, MongoTurns):
         """Change without fetching: the caller knows what it wrote."""
         return collection.update_one(query, [{"$set": fields}]).matched_count == 1
 
+    def _write_response(
+        self, response: Response, query: _Mongo, fixed: Changes, update: _Mongo, charge: AttemptCost | None
+    ) -> Response | None:
+        """Write without fetching; what comes back has the sums of the attempts as the caller knew them."""
+        stages = [{"$set": update}, *(_charge(response.attempt, charge) if charge else [])]
+        if self._responses.update_one(query, stages).matched_count == 0:
+            return None
+        return response.model_copy(update={**fixed, **(_known_charge(response, charge) if charge else {})})
+
     def _change(self, kind: type[Doc], query: _Mongo, fields: _Mongo) -> Doc | None:
         found = self._collection(kind).find_one_and_update(
             query, [{"$set": fields}], return_document=ReturnDocument.AFTER
@@ -752,10 +752,15 @@ class MongoStore(MongoPlaces, MongoTurns):
         }
         return self._change(kind, free, taken)
 
-    def _free(self, kind: type[_Work], work: _Work, changes: Changes, still: _Mongo) -> _Work | None:
+    def _free(
+        self, kind: type[_Work], work: _Work, changes: Changes, still: _Mongo, then: Sequence[_Mongo] = ()
+    ) -> _Work | None:
         gone = {"_id": work.id, "lease_token": work.lease_token, "$expr": {"$lt": ["$lease_until", "$$NOW"]}, **still}
         freed = {**_set({**changes, **_FREED}), "crashes": {"$add": ["$crashes", 1]}}
-        return self._change(kind, gone, freed)
+        found = self._collection(kind).find_one_and_update(
+            gone, [{"$set": freed}, *then], return_document=ReturnDocument.AFTER
+        )
+        return kind.model_validate(found) if found is not None else None
 
     def _mark_sent(self, collection: Collection[_Mongo], work: Leased) -> bool:
         unsent = {"_id": work.id, "dispatched_at": work.dispatched_at}
@@ -809,9 +814,28 @@ def _stands(thread: Thread) -> _Mongo:
     }
 
 
-def _exchange(total: str, old: str, new: int) -> _Mongo:
-    """A sum in which one part is replaced."""
-    return {"$add": [{"$subtract": [{"$ifNull": [total, 0]}, old]}, new]}
+def _charge(attempt: int, cost: AttemptCost) -> list[_Mongo]:
+    """The stages that put an attempt's cost among the others and sum them up anew, as `sum_costs` does."""
+    costs = {"$objectToArray": "$attempt_costs"}
+
+    def gather(path: str) -> _Mongo:
+        return {"$map": {"input": costs, "in": f"$$this.v.{path}"}}
+
+    nanos = {"$sum": gather("nanos")}
+    source: Any = LEAST_CERTAIN_FIRST[-1]
+    for less in reversed(LEAST_CERTAIN_FIRST[:-1]):
+        source = {"$cond": [{"$in": [less, gather("source")]}, less, source]}
+    sums = {
+        "cost_nanos": nanos,
+        "cost": {"$divide": [nanos, NANOS_PER_USD]},
+        "cost_source": source,
+        "tokens_used": {name: {"$sum": gather(f"usage.{name}")} for name in Usage.model_fields},
+    }
+    return [{"$set": _set({f"attempt_costs.{attempt}": cost})}, {"$set": sums}]
+
+
+def _known_charge(response: Response, cost: AttemptCost) -> _Mongo:
+    return sum_costs({**response.attempt_costs, str(response.attempt): cost})
 
 
 def _expired() -> _Mongo:

@@ -921,6 +921,41 @@ def test_a_call_that_was_saved_meanwhile_is_not_freed(store: Store, pass_time: P
     assert store.free_response(again, {}) is not None
 
 
+def test_a_call_that_was_sent_meanwhile_is_not_freed_as_unsent(store: Store, pass_time: PassTime) -> None:
+    response = add_response(store)
+    claimed = store.claim_response(response.id, lease_s=SHORT)
+    assert claimed is not None
+    pass_time(SHORT)
+    (expired,) = store.expired_responses(limit=9)
+
+    store.update_response(claimed, {"sent_at": NOW})
+
+    assert store.free_response(expired, {}) is None
+
+
+def test_what_is_learnt_of_an_earlier_attempt_survives_the_next_ones_charge(store: Store, pass_time: PassTime) -> None:
+    def cost(nanos: int, source: str) -> AttemptCost:
+        usage = Usage(input_tokens=nanos, total_tokens=nanos)
+        return AttemptCost.model_validate({"nanos": nanos, "source": source, "usage": usage})
+
+    response = add_response(store)
+    first = store.claim_response(response.id, lease_s=SHORT)
+    assert first is not None
+    pass_time(SHORT)
+    freed = store.free_response(first, {}, charge=cost(100, "estimated"))
+    second = claim(store, response)
+
+    store.amend_attempt(response.id, 1, cost(7, "computed"))
+    store.update_response(second, {}, charge=cost(5, "computed"))
+    found = store.get_response(response.id)
+
+    assert freed is not None
+    assert (freed.cost_nanos, freed.cost_source) == (100, "estimated")
+    assert (found.cost_nanos, found.cost, found.cost_source) == (12, 12e-9, "computed")
+    assert {attempt: each.nanos for attempt, each in found.attempt_costs.items()} == {"1": 7, "2": 5}
+    assert found.tokens_used == Usage(input_tokens=12, total_tokens=12)
+
+
 def test_superseded_and_failed_calls_are_reopened_unless_they_brought_a_completion(store: Store) -> None:
     superseded = add_response(store, status="superseded", attempt=1, reserved_nanos=5)
     failed = add_response(store, status="failed", errors=4, crashes=4, is_quarantined=True, ordinal=1)

@@ -6,10 +6,11 @@ from collections import Counter
 
 import pytest
 
-from orchestratex.domain.base import LogLevel, ResponseStatus, StopReason, ThreadStatus
+from orchestratex.domain.base import LogLevel, ResponseStatus, Step, StopReason, ThreadStatus
 from orchestratex.domain.thread import Thread
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.providers.base import CompletionRequest
+from orchestratex.steps.panel import open_panel
 from orchestratex.steps.reconcile import reconcile
 from tests.support import World, answer_by_rule
 
@@ -148,3 +149,23 @@ def test_one_evaluator_that_breaks_us_is_left_out() -> None:
     assert [event.event_type for event in events if event.error_stack] == [*["error_occurred"] * 3, "call_quarantined"]
     assert "a bug of ours" in (events[-1].error_stack or "")
     assert_sound(world, thread)
+
+
+def test_a_panel_that_is_opened_a_second_time_is_not_paid_a_second_time() -> None:
+    world = World()
+    thread = world.submit(PROMPT, max_iterations=1)
+    while world.store.get_thread(thread.id).due_step is not Step.EVALUATE:
+        stale = world.store.get_thread(thread.id)
+        world.work(world.queue.messages.pop(0))
+    answer = world.store.answers_of(thread.id, iteration=1)[0]
+    world.run()
+    ended = world.store.get_thread(thread.id)
+
+    assert open_panel(stale, answer, world.services) is None
+    for response in world.store.panel_of(thread.id, iteration=1):
+        world.store.reserve(thread.session_id, {f"{response.id}_1": 1_000_000})  # by one who did not see it yet
+    world.clock.pass_time(30)
+    reconcile(world.services)
+
+    assert ended.thread_status is ThreadStatus.COMPLETED
+    assert_sound(world, world.store.get_thread(thread.id))
