@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import ObjectId
 
 from orchestratex.bootstrap import make_queue
-from orchestratex.domain.base import ThreadStatus
+from orchestratex.domain.base import Step, ThreadStatus
 from orchestratex.errors import BrokerUnavailableError, LimiterUnavailableError
 from orchestratex.limits.shared import RedisLimiter, connect
 from orchestratex.local.ports import LOOPBACK
@@ -90,10 +91,18 @@ def test_a_login_that_rabbitmq_refuses_is_an_error_of_ours(rabbitmq: RabbitMQ) -
         assert "wr0ng" not in str(caught.value)
 
 
-def test_rabbitmq_that_knows_none_of_our_queues_has_no_message(rabbitmq: RabbitMQ) -> None:
-    queue = make_queue(Settings.model_validate({"broker_url": rabbitmq.take_url()}))
+def test_the_length_is_what_waits_in_all_queues(servers: Servers, broker: dict[str, Any]) -> None:
+    prefix = f"t{ObjectId()}:"
+    settings = {"redis_url": servers.redis.uri, "broker_prefix": prefix, **broker}
+    queue = make_queue(Settings.model_validate(settings))
+    before = queue.length()
+    queue.send_step(Step.ANALYSE, ObjectId())
+    queue.send_iteration(Step.RESPOND, ObjectId())
+    queue.send_panel(ObjectId(), [ObjectId(), ObjectId()])
+    after = queue.length()
+    queue.close()
 
-    assert queue.length() == 0
+    assert (before, after) == (0, 4)
 
 
 def test_threads_survive_rabbitmq_killed_and_started_again_under_load(servers: Servers, tmp_path: Path) -> None:
