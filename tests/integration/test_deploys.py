@@ -36,7 +36,7 @@ def test_two_versions_side_by_side_lose_no_thread_and_pay_nothing_twice(
         for kind in ("control", "worker"):
             cluster.start(kind, app="tests.newer")
         wait_for(lambda: cluster.log_text().count(" ready.") == 4, timeout_s=60, what="four workers")
-        threads = cluster.submit([f"{PROMPT} Variant {number}." for number in range(8)], max_iterations=2)
+        threads = cluster.submit([f"{PROMPT} Variant {number}." for number in range(4)], max_iterations=2)
         ended = cluster.await_ended(threads, timeout_s=120)
         summary = cluster.sandbox.state.ledger.summarise()
         responses = [r for thread in ended for r in cluster.services.store.responses_of(thread.id)]
