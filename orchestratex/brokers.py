@@ -125,10 +125,11 @@ def _rabbitmq(url: str, settings: Settings) -> dict[str, Any]:  # noqa: ARG001 -
 def _amqp_tls(options: dict[str, str], *, host: str | None) -> dict[str, Any]:
     """The address' `ssl_…` options as py-amqp calls them."""
     requirement = _requirement(options)
+    names = {} if requirement == "none" else {"server_hostname": host}  # without it no names are compared
     files = {"ca_certs": "ssl_ca_certs", "certfile": "ssl_certfile", "keyfile": "ssl_keyfile"}
     return {
         "cert_reqs": {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}[requirement],
-        "server_hostname": None if requirement == "none" else host,  # without it no names are compared
+        **names,
         **{name: options[given] for name, given in files.items() if given in options},
     }
 

@@ -10,13 +10,13 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from bson import ObjectId
 from celery import Celery, chain, group
 from celery.canvas import Signature
 from kombu.entity import Queue as BrokerQueue
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import OperationalError
 
 from orchestratex.brokers import CONFIRM_S, broker_settings
 from orchestratex.domain.base import Step
@@ -129,7 +129,11 @@ class CeleryQueue:
         """See Queue."""
         try:
             with self._app.connection_for_read() as connection:
-                return _count_waiting(connection)
+                channel = connection.channel()
+                # declared as the workers do, not passively: kombu looks for the queue without the prefix of its key, so
+                # it finds none in Redis, and RabbitMQ closes the channel that asks for a missing one
+                queues = (self._app.amqp.queues[name](channel) for name in QUEUES)
+                return sum(int(queue.queue_declare().message_count) for queue in queues)
         except self._errors as error:
             raise BrokerUnavailableError(f"the broker at {self.address} does not answer: {error}") from error
 
@@ -237,16 +241,3 @@ class _Later:
                 if self._heap and self._heap[0][0] <= now:
                     return heapq.heappop(self._heap)[2]
                 self._wake.wait(self._heap[0][0] - now if self._heap else None)
-
-
-def _count_waiting(connection: Any) -> int:
-    """Ask for each queue. Redis does not know an empty one; RabbitMQ closes the channel that asks for a missing one."""
-    count = 0
-    channel = connection.channel()
-    for name in QUEUES:
-        try:
-            count += int(channel.queue_declare(queue=name, passive=True).message_count)
-        except ChannelError:
-            if not getattr(channel, "is_open", True):
-                channel = connection.channel()
-    return count

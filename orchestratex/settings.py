@@ -103,7 +103,9 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(default=64, ge=1)  # calls in flight in one worker process (threads)
     control_concurrency: int = Field(default=2, ge=1)  # processes: they compute, they do not wait
     broker_prefix: str = "ox:"  # of our keys in Redis; on RabbitMQ the virtual host in the address isolates
-    control_shutdown_s: Seconds = 30  # a step that runs on for so long after SIGTERM is handed back: they take ms
+    # control: what runs at SIGTERM has this long, then it is handed back. Steps take ms; Celery waits all of it
+    # and is deaf to the broker meanwhile, so it stays below RabbitMQ's heartbeat of 20 s
+    control_shutdown_s: Seconds = 5
 
     log_level: str = "INFO"
     fault_points: str | None = None  # tests only: a directory of orders, see faultpoints.py

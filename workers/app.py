@@ -30,6 +30,9 @@ app.conf.update(
     task_acks_on_failure_or_timeout=True,  # retries are decided in the store, not by redelivery
     worker_cancel_long_running_tasks_on_connection_loss=False,  # the copy meets a live lease: a blip costs no money
     worker_prefetch_multiplier=1,  # what is fetched is running
+    # after a reconnect the threads of tasks would raise it again: on RabbitMQ they then read the loop's connection,
+    # and the worker hangs until its heartbeats are missed
+    worker_enable_prefetch_count_reduction=False,
     worker_send_task_events=True,  # operators watch Flower
     worker_enable_remote_control=True,
     event_queue_expires=60,
