@@ -15,7 +15,14 @@ from pydantic import BaseModel
 from pymongo import ASCENDING, DESCENDING, MongoClient, ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, ConfigurationError, ConnectionFailure, DuplicateKeyError, ExecutionTimeout
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+)
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
@@ -49,6 +56,15 @@ _Mongo = dict[str, Any]
 
 _NAMES: dict[type[Document], str] = {document: name for name, document in COLLECTIONS.items()}
 _DUPLICATE_KEY = 11000
+_PASSING_CODES = {
+    91,  # ShutdownInProgress
+    189,  # PrimarySteppedDown
+    10107,  # NotWritablePrimary
+    11600,  # InterruptedAtShutdown
+    11602,  # InterruptedDueToReplStateChange
+    13435,  # NotPrimaryNoSecondaryOk
+    13436,  # NotPrimaryOrSecondary
+}
 _SELECTION_KEY = ("thread_id", "iteration_number", "selection_phase", "ordinal")
 _FREED: _Mongo = {"lease_token": None, "lease_until": None}
 _BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
@@ -123,8 +139,22 @@ def _translate(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(self, *args, **kwargs)
         except (ConnectionFailure, ExecutionTimeout) as error:  # elections, restarts, lost networks
             raise StoreUnavailableError(f"MongoDB at {self.address} does not answer: {_first_line(error)}") from error
+        except OperationFailure as error:
+            if not _is_passing(error):
+                raise
+            raise StoreUnavailableError(f"MongoDB at {self.address} has no primary: {_first_line(error)}") from error
 
     return verb
+
+
+def _is_passing(error: OperationFailure) -> bool:
+    """Whether a server that loses its office, or ends, broke the operation off: its outcome is then unknown.
+
+    pymongo raises most of these as AutoReconnect; not those of updates of many documents, nor of the write concern.
+    """
+    details = error.details or {}
+    inner = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+    return any(code in _PASSING_CODES for code in (error.code, *(each.get("code") for each in inner)))
 
 
 def _translate_all(store: type[_Class]) -> type[_Class]:
