@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 
 from orchestratex.domain.thread import Thread
 from orchestratex.faultpoints import Action, FaultPoint
-from orchestratex.sandbox.ledger import Entry
+from orchestratex.sandbox.ledger import OK, OPEN, Entry
 from orchestratex.settings import Settings
 from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, submit
 from orchestratex.store.base import COLLECTIONS
@@ -58,6 +58,8 @@ class Row:
     opens: Open | None = None  # how its own servers are made, where the rigs' servers do not do
     latency_s: float = 0.5  # of the models
     iterations: int = 2
+    preferred_models: tuple[str, ...] = ()
+    is_fresh: bool = False  # on a rig of its own: the engine must not remember an earlier row
     is_small: bool = False  # part of the small version
     why_not: Callable[[], str | None] = lambda: None  # what this machine lacks for it
 
@@ -135,7 +137,9 @@ class Trial:
         self._client = rig.mongo.client()
         self._database = self._client[rig.database]
         self._began = self._client["local"]["oplog.rs"].find_one(sort=[("$natural", -1)]) or {}
-        session = SessionRequest(max_iterations=row.iterations, cost_limit=COST_LIMIT)
+        session = SessionRequest(
+            max_iterations=row.iterations, cost_limit=COST_LIMIT, preferred_models=list(row.preferred_models) or None
+        )
         self._session_id = open_session(session, rig.services).id
         rig.play(latency_s=row.latency_s)
 
@@ -200,6 +204,10 @@ class Trial:
             following = self.arm(FaultPoint.STEP_CLAIMED, Action.PAUSE)
             order.release()
             order = following
+
+    def spoiled_calls(self) -> int:
+        """Calls that the models did wrong."""
+        return sum(e.outcome not in {OK, OPEN} for e in self.rig.entries(self._since))
 
     # -- what happened
 
@@ -313,6 +321,8 @@ def run_row(row: Row, rigs: Rigs, *, threads: int) -> Result:
     missing = row.why_not()
     if missing:
         return Result(row.family, row.fault, row.moment, skipped=missing)
+    if row.is_fresh:
+        rigs.drop()
     if row.opens is None:
         result = _run_on(row, rigs.of(row.shape), threads, rigs.slack_s)
         if result.broken:
