@@ -327,8 +327,12 @@ def _write_patiently(response: Response, changes: dict[str, object], services: S
 
 
 def _settle_late(thread: Thread, response: Response, cost: AttemptCost, services: Services) -> None:
-    """The lease was freed meanwhile and the call charged at its worst case: now the truth is known."""
-    services.store.amend_attempt(response.id, response.attempt, cost)
+    """The lease was freed meanwhile and the call charged at its worst case: now the truth is known.
+
+    While another attempt is under way the estimate stays, in the response and in the accounts: both must say the same.
+    """
+    if not services.store.amend_attempt(response.id, response.attempt, cost):
+        return
     budget.settle_late(response, cost.nanos, services)
     services.store.set_thread(thread.id, services.recount(thread.id))
 

@@ -235,7 +235,10 @@ class Store(Protocol):
         """Close a pending response under its lease; None when the lease is lost or it is no longer pending."""
 
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
-        """Replace an attempt's estimated cost by what became known later; False when there is no estimate."""
+        """Replace an attempt's estimated cost by what became known later; False when there is no estimate.
+
+        False, too, while another attempt holds the lease: its holder knows the estimate, and would write it again.
+        """
 
     def supersede_responses(self, thread_id: ObjectId) -> int:
         """Leave a thread's pending responses behind. Their leases stand, so that calls in flight still settle."""

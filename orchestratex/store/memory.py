@@ -315,7 +315,7 @@ class MemoryStore:
         with self._lock:
             known = self._known(Response, response_id)
             old = known.attempt_costs.get(str(attempt)) if known is not None else None
-            if known is None or old is None or old.source != "estimated":
+            if known is None or old is None or old.source != "estimated" or known.lease_token is not None:
                 return False
             costs = {**known.attempt_costs, str(attempt): cost}
             nanos = known.cost_nanos - old.nanos + cost.nanos

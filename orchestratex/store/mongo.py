@@ -447,7 +447,7 @@ class MongoStore:
         attempts = {"$map": {"input": {"$objectToArray": "$attempt_costs"}, "in": "$$this.v.source"}}
         is_estimated = {"$in": [CostSource.ESTIMATED, attempts]}
         result = self._responses.update_one(
-            {"_id": response_id, f"{field}.source": CostSource.ESTIMATED},
+            {"_id": response_id, f"{field}.source": CostSource.ESTIMATED, "lease_token": None},
             [
                 {"$set": {"cost_nanos": nanos, "cost": {"$divide": [nanos, NANOS_PER_USD]}, **used}},
                 {"$set": _set({field: cost})},

@@ -775,6 +775,18 @@ def test_an_attempts_estimate_is_replaced_once(store: Store) -> None:
     assert (known.cost_nanos, known.cost, known.attempt_costs) == (40, 4e-8, {"1": sure, "2": sure})
 
 
+def test_an_attempts_estimate_stays_while_another_attempt_is_under_way(store: Store) -> None:
+    guess = AttemptCost(nanos=100, source="estimated")
+    sure = AttemptCost(nanos=20, source="computed")
+    response = add_response(store, attempt=1, attempt_costs={"1": guess}, cost_nanos=100, cost=1e-7)
+    held = store.claim_response(response.id, lease_s=60)
+    assert held is not None
+
+    assert store.amend_attempt(response.id, 1, sure) is False
+    store.update_response(held, {"attempt_costs": held.attempt_costs}, is_release=True)
+    assert store.amend_attempt(response.id, 1, sure) is True
+
+
 def test_sessions_that_hold_money_are_found(store: Store) -> None:
     holding, empty = add_session(store), add_session(store)
     store.reserve(holding, {"a_1": 5})
