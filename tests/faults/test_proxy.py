@@ -30,6 +30,7 @@ def echo_port() -> Iterator[int]:
         thread.start()
         yield int(listener.getsockname()[1])
         thread.join(5)
+        assert not thread.is_alive()  # the end of the client has reached the server
 
 
 def ask(client: socket.socket) -> float:
