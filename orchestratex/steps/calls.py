@@ -446,8 +446,12 @@ def _write_patiently(
 
 
 def _settle_late(thread: Thread, response: Response, cost: AttemptCost, services: Services) -> None:
-    """The lease was freed meanwhile and the call charged at its worst case: now the truth is known."""
-    services.store.amend_attempt(response.id, response.attempt, cost)
+    """The lease was freed meanwhile and the call charged at its worst case: now the truth is known.
+
+    Without an estimate in the response there is none in the accounts: both must say the same.
+    """
+    if not services.store.amend_attempt(response.id, response.attempt, cost):
+        return
     budget.settle_late(response, cost.nanos, services)
     services.store.set_thread(thread.id, services.recount(thread.id))
 

@@ -172,11 +172,14 @@ def _translate(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_passing(error: OperationFailure) -> bool:
-    """Whether the servers' state is at fault, and not what was asked of them."""
+    """Whether the servers' state is at fault, and not what was asked of them: the operation's outcome is then unknown.
+
+    pymongo raises most of these as AutoReconnect; not those of updates of many documents, nor of the write concern.
+    """
     details = error.details or {}
-    failures = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
-    codes = [error.code] if not isinstance(error, BulkWriteError) else [failure.get("code") for failure in failures]
-    return error.has_error_label("RetryableWriteError") or any(code in _PASSING for code in codes)
+    inner = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+    codes = {error.code, *(failure.get("code") for failure in inner)}
+    return error.has_error_label("RetryableWriteError") or not codes.isdisjoint(_PASSING)
 
 
 def _translate_all(store: type[_Class]) -> type[_Class]:

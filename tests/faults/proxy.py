@@ -51,6 +51,7 @@ class SlowProxy:
             while piece := client.recv(_CHUNK):
                 time.sleep(self.delay_s)
                 server.sendall(piece)
+            server.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the thread that reads from it
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

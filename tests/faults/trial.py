@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 
 from orchestratex.domain.thread import Thread
 from orchestratex.faultpoints import Action, FaultPoint
-from orchestratex.sandbox.ledger import Entry
+from orchestratex.sandbox.ledger import OK, OPEN, Entry
 from orchestratex.settings import Settings
 from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, submit
 from orchestratex.store.base import COLLECTIONS
@@ -24,7 +24,8 @@ from tests.faults.history import RESPONSES, THREADS, History, Outage, read_oplog
 from tests.faults.invariants import FLIGHT_S, MONEY, Call, Evidence, Window, check
 from tests.faults.rig import STANDARD, Rig, Rigs, Shape
 
-MOMENT_S: Final = 60.0  # a moment that has not come by then does not come
+MOMENT_S: Final = 90.0  # a moment that has not come by then does not come
+PATIENT_S: Final = 3.0  # on a busy machine calls end as fast as others begin: then fewer at once will do
 END_S: Final = 240.0
 QUIET_S: Final = 90.0  # what is left over is settled within a lease and an outage's amnesty
 COST_LIMIT: Final = 1000.0  # US dollars: the account has a limit, no row comes near it
@@ -58,6 +59,8 @@ class Row:
     opens: Open | None = None  # how its own servers are made, where the rigs' servers do not do
     latency_s: float = 0.5  # of the models
     iterations: int = 2
+    preferred_models: tuple[str, ...] = ()
+    is_fresh: bool = False  # on a rig of its own: the engine must not remember an earlier row
     is_small: bool = False  # part of the small version
     why_not: Callable[[], str | None] = lambda: None  # what this machine lacks for it
 
@@ -135,7 +138,9 @@ class Trial:
         self._client = rig.mongo.client()
         self._database = self._client[rig.database]
         self._began = self._client["local"]["oplog.rs"].find_one(sort=[("$natural", -1)]) or {}
-        session = SessionRequest(max_iterations=row.iterations, cost_limit=COST_LIMIT)
+        session = SessionRequest(
+            max_iterations=row.iterations, cost_limit=COST_LIMIT, preferred_models=list(row.preferred_models) or None
+        )
         self._session_id = open_session(session, rig.services).id
         rig.play(latency_s=row.latency_s)
 
@@ -167,9 +172,15 @@ class Trial:
         return sum(e.ended is not None for e in self.rig.entries(self._since))
 
     def await_calls(self, task: str = "", *, least: int | None = None) -> None:
-        """Wait until so many calls of a task are under way, half of the threads' by default."""
+        """Wait until so many calls of a task are under way, half of the threads' by default; later, any."""
         wanted = least or max(1, self.count // 2)
-        wait_for(lambda: self.open_calls(task) >= wanted, timeout_s=MOMENT_S, what=f"{wanted} calls {task}")
+        patient_until = time.monotonic() + PATIENT_S
+
+        def are_enough() -> bool:
+            found = self.open_calls(task)
+            return found >= wanted or (found > 0 and time.monotonic() > patient_until)
+
+        wait_for(are_enough, timeout_s=MOMENT_S, what=f"calls {task}")
 
     def await_load(self) -> None:
         """Wait until work is under way in every way: some calls answered, others open."""
@@ -200,6 +211,10 @@ class Trial:
             following = self.arm(FaultPoint.STEP_CLAIMED, Action.PAUSE)
             order.release()
             order = following
+
+    def spoiled_calls(self) -> int:
+        """Calls that the models did wrong."""
+        return sum(e.outcome not in {OK, OPEN} for e in self.rig.entries(self._since))
 
     # -- what happened
 
@@ -313,6 +328,8 @@ def run_row(row: Row, rigs: Rigs, *, threads: int) -> Result:
     missing = row.why_not()
     if missing:
         return Result(row.family, row.fault, row.moment, skipped=missing)
+    if row.is_fresh:
+        rigs.drop()
     if row.opens is None:
         result = _run_on(row, rigs.of(row.shape), threads, rigs.slack_s)
         if result.broken:

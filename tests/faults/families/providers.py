@@ -10,7 +10,7 @@ from orchestratex.sandbox.faults import parse_fault
 from tests.faults.rig import Shape
 from tests.faults.trial import Row, Trial
 
-MODEL = "gpt4"  # answers some prompts, and is an evaluator of all others
+MODEL = "gpt4"  # preferred for answers, so that every thread needs it
 SHARES = (0.1, 0.5, 1.0)
 KINDS = {
     "500": "server_error",
@@ -25,11 +25,13 @@ IMPATIENT = Shape(settings=(("call_timeout_s", 10),))  # a hanging call is given
 
 
 def run(trial: Trial, kind: str, share: float) -> None:
-    """Every thread ends with an answer all the same. The breakers' memory is not left to the next row."""
+    """Every thread ends with an answer all the same."""
     fault = parse_fault(f"{KINDS[kind]} share={share} models={MODEL}")
-    trial.rig.redis.flush()
     trial.rig.play(latency_s=trial.row.latency_s, faults=(fault,))
     trial.submit()
+    trial.await_end()
+    spoiled = trial.spoiled_calls()
+    trial.expect(spoiled > 0 or share < SHARES[1], f"the fault met {spoiled} calls: nothing was tried")
 
 
 ROWS = [
@@ -39,6 +41,8 @@ ROWS = [
         f"{share:.0%} of one model's calls",
         lambda t, k=kind, s=share: run(t, k, s),  # type: ignore[misc]
         IMPATIENT,
+        preferred_models=(MODEL,),
+        is_fresh=True,
         is_small=(kind, share) in SMALL,
     )
     for kind in KINDS
