@@ -26,6 +26,7 @@ def solve(
     max_iterations: Annotated[int | None, typer.Option(help="Rounds of answering and evaluating, 1-10.")] = None,
     quality_threshold: Annotated[float | None, typer.Option(help="Stop at this score, 1-10.")] = None,
     cost_limit: Annotated[float | None, typer.Option(help="US dollars that may be spent.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds after which it has to end with what it has.")] = None,
     prefer: Annotated[list[str] | None, typer.Option(help="A model to prefer; may be given more than once.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A model to leave out; may be given again.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -39,6 +40,7 @@ def solve(
     options = {
         "max_iterations": max_iterations,
         "quality_threshold": quality_threshold,
+        "deadline_s": deadline,
         "preferred_models": prefer or None,
         "excluded_models": exclude or None,
     }

@@ -164,3 +164,39 @@ def test_the_description_says_that_a_thread_may_be_refused(client: Client) -> No
     answers = client.get("/openapi.json").json()["paths"]["/v1/threads"]["post"]["responses"]
 
     assert "429" in answers
+
+
+def test_a_thread_is_cancelled_and_taken_up_again(client: Client) -> None:
+    thread_id = client.post("/v1/threads", {"prompt": "What is a monad?", "max_iterations": 1}).json()["id"]
+
+    cancelled = client.post(f"/v1/threads/{thread_id}/cancel", {})
+    again = client.post(f"/v1/threads/{thread_id}/cancel", {})
+    resumed = client.post(f"/v1/threads/{thread_id}/retry", {})
+    client.world.run()
+    ended = client.get(f"/v1/threads/{thread_id}").json()
+
+    assert cancelled.status_code == again.status_code == resumed.status_code == 200
+    assert (cancelled.json()["status"], cancelled.json()["stop_reason"]) == ("failed", "cancelled")
+    assert again.json() == cancelled.json()
+    assert (resumed.json()["status"], resumed.json()["stop_reason"]) == ("initializing", None)
+    assert ended["status"] == "completed"
+
+
+def test_what_ended_well_is_not_taken_up_again(client: Client) -> None:
+    thread_id = client.post("/v1/threads", {"prompt": "What is a monad?", "max_iterations": 1}).json()["id"]
+    client.world.run()
+
+    answer = client.post(f"/v1/threads/{thread_id}/retry", {})
+
+    assert answer.status_code == 422
+    assert "ended well" in answer.json()["detail"]
+    assert client.post(f"/v1/threads/{UNKNOWN_ID}/cancel", {}).status_code == 404
+
+
+def test_ending_a_session_cancels_its_threads(client: Client) -> None:
+    body = client.post("/v1/threads", {"prompt": "What is a monad?"}).json()
+
+    session = client.post(f"/v1/sessions/{body['session_id']}/end", {}).json()
+
+    assert session["status"] == "terminated"
+    assert client.get(f"/v1/threads/{body['id']}").json()["stop_reason"] == "cancelled"
