@@ -29,9 +29,6 @@ from orchestratex.steps.weigh import weigh
 
 _log = logging.getLogger(__name__)
 
-_END_LOOK_S = 0.05
-_END_LOOKS = 20  # a finish takes some milliseconds; should its worker die, reconcile ends the thread
-
 STEPS: dict[Step, Callable[[Thread, Services], Move]] = {
     Step.ANALYSE: analyse,
     Step.SELECT: select,
@@ -48,18 +45,11 @@ def advance(thread_id: ObjectId, services: Services) -> str:
     """
     done: list[str] = []
     while (thread := services.store.claim_thread(thread_id, lease_s=services.settings.lease_s)) is not None:
-        step = thread.due_step
-        services.faults.reach(FaultPoint.STEP_CLAIMED)
-        moved = _run_step(thread, services)
-        done.append(str(step))
+        done.append(str(thread.due_step))
+        moved = _take_step(thread, services)
         if moved is None:
             return f"{', '.join(done)}: not moved"
-        services.faults.reach(FaultPoint.THREAD_MOVED)
-        if moved.due_step is None:
-            places.release(moved, services)
-            break
-        if moved.due_step in CALL_STEPS:
-            _send_call(moved, services)
+        if moved.due_step is None or moved.due_step in CALL_STEPS:
             break
     return ", ".join(done) or "nothing is due here"
 
@@ -83,14 +73,12 @@ def cancel(thread_id: ObjectId, services: Services) -> Thread:
     No request for it leaves any more; calls in flight are left at their next heartbeat, and settle into the totals.
     Cancelling an ended thread changes nothing. Raises NotFoundError.
     """
-    thread = halt(thread_id, StopReason.CANCELLED, "cancelled by its user", services)
-    for _ in range(_END_LOOKS):
-        if thread.is_ended:
-            break
-        if not advance(thread_id, services).startswith(Step.FINISH):
-            services.sleep(_END_LOOK_S)  # a worker was quicker to claim the finish
-        thread = services.store.get_thread(thread_id)
-    return thread
+    lease_s = services.settings.lease_s
+    halted = halt(thread_id, StopReason.CANCELLED, "cancelled by its user", services, lease_s=lease_s)
+    if halted.is_ended:
+        return halted
+    _take_step(halted, services)
+    return services.store.get_thread(thread_id)
 
 
 def end_session(session_id: ObjectId, services: Services) -> bool:
@@ -144,6 +132,20 @@ def _go_on(result: Result, services: Services) -> bool:
     if result.moved.due_step in STEPS:
         advance(result.moved.id, services)
     return result.moved.due_step is Step.EVALUATE
+
+
+def _take_step(thread: Thread, services: Services) -> Thread | None:
+    """Run a step under its thread's lease, and see to what its move brings; None when it did not move."""
+    services.faults.reach(FaultPoint.STEP_CLAIMED)
+    moved = _run_step(thread, services)
+    if moved is None:
+        return None
+    services.faults.reach(FaultPoint.THREAD_MOVED)
+    if moved.due_step is None:
+        places.release(moved, services)
+    elif moved.due_step in CALL_STEPS:
+        _send_call(moved, services)
+    return moved
 
 
 def _run_step(thread: Thread, services: Services) -> Thread | None:

@@ -32,6 +32,7 @@ class Cancelled:
     """One cancel, as its caller saw it."""
 
     thread_id: ObjectId
+    sent_at: float  # seconds since the epoch
     took_s: float
     answered_at: float  # seconds since the epoch
     status: str
@@ -44,8 +45,10 @@ class Figures:
 
     cancels: int
     by_outcome: dict[str, int]
-    median_s: float
+    median_s: float  # until the answer
     slowest_s: float
+    ended_median_s: float  # until the thread had ended, by its own document
+    ended_slowest_s: float
     calls: int
     latest_call_s: float | None  # after the cancel of its thread was answered; None: none left after it
     unsettled: int  # reservations that are left
@@ -69,12 +72,12 @@ def run_cancels(cluster: Cluster, *, count: int, seed: int) -> Figures:
 
 def _cancel(cluster: Cluster, thread: Thread, moment: float) -> Cancelled:
     time.sleep(max(0.0, moment - time.monotonic()))  # the moment is what is tried here
-    sent = time.monotonic()
+    sent, sent_at = time.monotonic(), time.time()
     port = cluster.environment["ORCHESTRATEX_API_PORT"]
     answer = requests.post(f"http://127.0.0.1:{port}/v1/threads/{thread.id}/cancel", timeout=30)
     answer.raise_for_status()
     body = answer.json()
-    return Cancelled(thread.id, time.monotonic() - sent, time.time(), body["status"], body["stop_reason"])
+    return Cancelled(thread.id, sent_at, time.monotonic() - sent, time.time(), body["status"], body["stop_reason"])
 
 
 def _judge(cluster: Cluster, threads: list[Thread], cancelled: list[Cancelled]) -> Figures:
@@ -92,6 +95,8 @@ def _judge(cluster: Cluster, threads: list[Thread], cancelled: list[Cancelled]) 
         if cost.source is not CostSource.ESTIMATED
     }
     session = store.get_session(threads[0].session_id)
+    ends = {thread.id: store.get_thread(thread.id).completed_at for thread in threads}
+    ended = [end.timestamp() - each.sent_at for each in cancelled if (end := ends[each.thread_id]) is not None]
     totals = sum(store.get_thread(thread.id).total_cost_nanos for thread in threads)
     sums = {session.total_cost_nanos, totals, sum(response.cost_nanos for response in responses)}
     return Figures(
@@ -99,6 +104,8 @@ def _judge(cluster: Cluster, threads: list[Thread], cancelled: list[Cancelled]) 
         by_outcome=dict(Counter(f"{each.status} {each.stop_reason}" for each in cancelled)),
         median_s=round(statistics.median(each.took_s for each in cancelled), 3),
         slowest_s=round(max(each.took_s for each in cancelled), 3),
+        ended_median_s=round(statistics.median(ended), 3),
+        ended_slowest_s=round(max(ended), 3),
         calls=len(ledger.entries),
         latest_call_s=round(max(late), 3) if late else None,
         unsettled=len(session.reservations),

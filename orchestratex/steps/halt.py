@@ -12,11 +12,14 @@ from orchestratex.steps.services import Services
 _TRIES = 1000  # each lost race means that the thread has moved or was claimed, and it has at most some dozens of moves
 
 
-def halt(thread_id: ObjectId, reason: StopReason, why: str, services: Services) -> Thread:
+def halt(
+    thread_id: ObjectId, reason: StopReason, why: str, services: Services, *, lease_s: float | None = None
+) -> Thread:
     """Send a thread to its end, whatever is under way; returns it standing at finish, or ended as it was.
 
-    The move takes a running step's lease away, so its own move is lost; calls in flight are superseded, and so left at
-    their next heartbeat, by finish. A thread that is at its end already keeps its reason, and its finish begins anew.
+    `lease_s` takes the lease of its finish for the caller. The move takes a running step's lease away, so its own move
+    is lost; calls in flight are superseded by finish, and so left at their next heartbeat. A thread that is at its end
+    already keeps its reason, and its finish begins anew.
     """
     for _ in range(_TRIES):
         thread = services.store.get_thread(thread_id)
@@ -24,7 +27,7 @@ def halt(thread_id: ObjectId, reason: StopReason, why: str, services: Services) 
             return thread
         is_ending = thread.due_step is Step.FINISH
         move = Move(Step.FINISH) if is_ending else stop(reason, why)
-        moved = services.store.move_thread(thread, move.fields(thread))
+        moved = services.store.move_thread(thread, move.fields(thread), lease_s=lease_s)
         if moved is not None:
             if not is_ending:
                 _report(moved, reason, why, services)

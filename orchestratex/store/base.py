@@ -243,13 +243,18 @@ class Store(Protocol):
         """Prolong leases; returns the tokens that still hold. Those of superseded responses are left to expire."""
 
     def move_thread(
-        self, thread: Thread, changes: Changes, *, deadlines_s: Mapping[str, float] = NO_DEADLINES
+        self,
+        thread: Thread,
+        changes: Changes,
+        *,
+        deadlines_s: Mapping[str, float] = NO_DEADLINES,
+        lease_s: float | None = None,
     ) -> Thread | None:
         """Move a thread on from where it was read, by compare-and-set; None when somebody else did.
 
         A lease that it had when it was read is taken away. `deadlines_s` sets times in so many seconds, by field.
         What comes back is the thread as moved; times that the server set are not in it. A moved thread is queued no
-        longer, unless the changes say so.
+        longer, unless the changes say so. `lease_s` takes the moved thread's lease in the same write.
         """
 
     def release_thread(self, thread: Thread, *, delay_s: float) -> None:

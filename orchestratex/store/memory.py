@@ -287,7 +287,12 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             return held
 
     def move_thread(
-        self, thread: Thread, changes: Changes, *, deadlines_s: Mapping[str, float] = NO_DEADLINES
+        self,
+        thread: Thread,
+        changes: Changes,
+        *,
+        deadlines_s: Mapping[str, float] = NO_DEADLINES,
+        lease_s: float | None = None,
     ) -> Thread | None:
         with self._lock:
             known = self._known(Thread, thread.id)
@@ -306,6 +311,9 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
                 "dispatched_at": now,
                 "updated_at": now,
             }
+            if lease_s is not None:
+                moved |= {"lease_token": secrets.token_hex(8), "attempt": thread.attempt + 1}
+                deadlines_s = {**deadlines_s, "lease_until": lease_s}
             moved |= {field: now + timedelta(seconds=seconds) for field, seconds in deadlines_s.items()}
             return self._put(known, moved)
 

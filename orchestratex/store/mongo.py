@@ -423,9 +423,17 @@ class MongoStore(MongoPlaces, MongoTurns):
         return held
 
     def move_thread(
-        self, thread: Thread, changes: Changes, *, deadlines_s: Mapping[str, float] = NO_DEADLINES
+        self,
+        thread: Thread,
+        changes: Changes,
+        *,
+        deadlines_s: Mapping[str, float] = NO_DEADLINES,
+        lease_s: float | None = None,
     ) -> Thread | None:
         fixed = {"is_queued": False, **changes, **_FREED, **_RESET}
+        if lease_s is not None:
+            fixed |= {"lease_token": secrets.token_hex(8), "attempt": thread.attempt + 1}
+            deadlines_s = {**deadlines_s, "lease_until": lease_s}
         moved: _Mongo = {
             **_set(fixed),
             "moves": {"$add": ["$moves", 1]},
