@@ -15,12 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import wait_for
+from tests.faults.invariants import FLIGHT_S
 from tests.faults.rig import STANDARD, Rig, open_rig
 from tests.faults.servers import MongoServer, RedisServer
 from tests.faults.trial import Row, Trial
 
 SIZE_MB = 700  # mongod's journal takes 300 MB of it before the first document
 FULL_S = 60.0
+AWAY_S = 5.0
 PIECE = 1 << 20
 
 
@@ -49,13 +51,15 @@ def fill(trial: Trial) -> None:
     trial.submit()
     trial.await_load()
     mongod = trial.rig.mongo.members[0]
-    with trial.fault(is_outage=True):
-        filler = _fill(trial.rig.mongo)
-        wait_for(lambda: not mongod.is_alive, timeout_s=FULL_S, what="mongod's end on a full disk")
-        time.sleep(5)  # work goes on without it for a while
-        filler.unlink()
-        mongod.restart()
-        trial.rig.mongo.await_primary()
+    started = time.time()
+    filler = _fill(trial.rig.mongo)
+    wait_for(lambda: not mongod.is_alive, timeout_s=FULL_S, what="mongod's end on a full disk")
+    filling_s = time.time() - started
+    time.sleep(AWAY_S)  # work goes on without it for a while
+    filler.unlink()
+    mongod.restart()
+    trial.rig.mongo.await_primary()
+    trial.note_fault(started, is_outage=True, seconds=filling_s + FLIGHT_S)  # calls begin until mongod gives up
 
 
 def lacks_tmpfs() -> str | None:
