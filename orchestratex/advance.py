@@ -29,6 +29,9 @@ from orchestratex.steps.weigh import weigh
 
 _log = logging.getLogger(__name__)
 
+_END_LOOK_S = 0.05
+_END_LOOKS = 10  # a finish takes some milliseconds; one that fails is tried again by reconcile
+
 STEPS: dict[Step, Callable[[Thread, Services], Move]] = {
     Step.ANALYSE: analyse,
     Step.SELECT: select,
@@ -78,7 +81,12 @@ def cancel(thread_id: ObjectId, services: Services) -> Thread:
     if halted.is_ended:
         return halted
     _take_step(halted, services)
-    return services.store.get_thread(thread_id)
+    for _ in range(_END_LOOKS):
+        ended = services.store.get_thread(thread_id)
+        if ended.is_ended:
+            break
+        services.sleep(_END_LOOK_S)  # another canceller took the finish over
+    return ended
 
 
 def end_session(session_id: ObjectId, services: Services) -> bool:
@@ -98,15 +106,15 @@ def end_session(session_id: ObjectId, services: Services) -> bool:
 
 def cancel_all(session_id: ObjectId, services: Services) -> int:
     """Cancel what still runs in an ended session, threads that came in meanwhile among it; returns how many."""
-    cancelled = 0
-    while running := _running(session_id, services):
+    tried: set[ObjectId] = set()  # each once: where a finish fails, reconcile tries it again
+    while running := [thread for thread in _running(session_id, services) if thread.id not in tried]:
         services.store.set_session(session_id, {"is_cancelling": True, "status": SessionStatus.TERMINATED})
         for thread in running:
             cancel(thread.id, services)
-        cancelled += len(running)
-    if cancelled:
+            tried.add(thread.id)
+    if tried and not _running(session_id, services):
         services.store.set_session(session_id, {"is_cancelling": False})
-    return cancelled
+    return len(tried)
 
 
 def fan_out(thread_id: ObjectId, services: Services) -> str:
@@ -142,6 +150,7 @@ def _take_step(thread: Thread, services: Services) -> Thread | None:
         return None
     services.faults.reach(FaultPoint.THREAD_MOVED)
     if moved.due_step is None:
+        services.settle_totals(moved.id)  # an answer may have been charged while the end was computed
         places.release(moved, services)
     elif moved.due_step in CALL_STEPS:
         _send_call(moved, services)

@@ -58,6 +58,7 @@ _STEP_BY_ROLE = {Role.PRIMARY: Step.RESPOND, Role.EVALUATOR: Step.EVALUATE, Role
 _SEEDS_PER_ITERATION = 1000
 _SAVE_PATIENCE = 240  # tries, half a second apart: an answer that was paid for outlives an outage of two minutes
 _SAVE_PAUSE_S = 0.5
+_AGAIN_S = 10.0  # a call of a thread that stands in line is looked at no more often
 _STALE_LOOK_S = 0.5  # a look at the thread that is older than this says nothing any more
 _CALL_MARGIN_S = 1.0  # the client's own time limits come first, they know more
 
@@ -94,7 +95,7 @@ def run_call(response_id: ObjectId, build: BuildPrompt, services: Services) -> C
         thread = services.store.get_thread(response.thread_id)
         if response.completion is not None:
             return Called(CallState.SAVED, thread, response, why="the ledger has its completion")
-        if not _wants(thread, response):
+        if thread.is_queued or not _wants(thread, response):
             return _leave(thread, response, services)
         return _call(thread, response, build(thread, response), lease, services)
 
@@ -135,6 +136,11 @@ def _wants(thread: Thread, response: Response) -> bool:
 
 def _leave(thread: Thread, response: Response, services: Services) -> Called:
     unsent = {"sent_at": None, "reserved_nanos": 0}
+    now = services.store.get_thread(thread.id)
+    if _wants(now, response):  # it was ended and taken up again meanwhile, or stands in line
+        services.store.update_response(response, unsent, is_release=True, delay_s=_AGAIN_S if now.is_queued else None)
+        budget.settle(response, 0, services)
+        return Called(CallState.LEFT, thread, why="its thread was taken up anew")
     if services.store.complete_response(response, {**unsent, "status": ResponseStatus.SUPERSEDED}) is None:
         services.store.update_response(response, unsent, is_release=True)  # it was superseded by who moved the thread
     gates.forget_booking(response, services)
@@ -278,6 +284,7 @@ def _conclude_late(sending: _Sending, outcome: Outcome, services: Services) -> N
             _report_success(sending, outcome, services)
             _keep_late(sending, sending.cost(outcome), services, completion=outcome)
         elif isinstance(outcome, ProviderError):
+            gates.report_failure(sending.response, sending.passage, outcome, sending.estimated, services)
             nothing = AttemptCost(nanos=0, source=CostSource.COMPUTED)
             _keep_late(sending, sending.charge_of(outcome) or nothing, services)
         else:
@@ -294,8 +301,8 @@ def _keep_late(
     kept = {} if completion is None else {"completion": completion, "response_time": completion.latency_ms}
     changes = {**kept, "reserved_nanos": 0, "sent_at": None}
     if services.store.update_response(response, changes, is_release=True, charge=cost) is not None:
+        services.settle_totals(thread.id)  # before its reservation goes, which tells reconcile that this is to be done
         budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
-        services.store.set_thread(thread.id, services.recount(thread.id))
     elif cost.source is not CostSource.ESTIMATED:
         _settle_late(thread, response, cost, services)
     services.journal.write(
@@ -453,7 +460,7 @@ def _settle_late(thread: Thread, response: Response, cost: AttemptCost, services
     if not services.store.amend_attempt(response.id, response.attempt, cost):
         return
     budget.settle_late(response, cost.nanos, services)
-    services.store.set_thread(thread.id, services.recount(thread.id))
+    services.settle_totals(thread.id)
 
 
 def _fail(
@@ -488,8 +495,8 @@ def _fail_late(
     cost = charged or AttemptCost(nanos=0, source=CostSource.COMPUTED)
     unsent = {**changes, "sent_at": None}
     if services.store.update_response(response, unsent, is_release=True, charge=charged) is not None:
+        services.settle_totals(thread.id)
         budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
-        services.store.set_thread(thread.id, services.recount(thread.id))
     elif cost.source is not CostSource.ESTIMATED:
         _settle_late(thread, response, cost, services)
     return _left(thread)

@@ -57,7 +57,8 @@ def _read(called: Called, services: Services) -> ObjectId | None:
         **completed_fields(response, response.completion.text, services),
         "confidence_score": reply.confidence,
     }
-    services.store.complete_response(response, done)
+    if services.store.complete_response(response, done) is None:
+        return None  # left behind in this moment: the panel was weighed without it
     services.faults.reach(FaultPoint.CALL_COMPLETED)
     services.journal.write(
         Component.EVALUATOR,

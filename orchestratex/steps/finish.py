@@ -66,6 +66,7 @@ def finish(thread: Thread, services: Services) -> Move:
 
 def end_bare(thread: Thread, why: str, services: Services) -> Move:
     """The end of a thread whose finish itself fails: its best response, where that can be read, and nothing more."""
+    services.store.supersede_responses(thread.id)
     try:
         best = _find_best(thread, services)
     except (ValidationError, NotFoundError):
@@ -82,6 +83,7 @@ def end_bare(thread: Thread, why: str, services: Services) -> Move:
             "final_response": best.response_text if best else None,
             "completed_at": now,
             "total_time_spent": max(0.0, (now - thread.created_at).total_seconds() * 1000),
+            **services.recount(thread.id),
         },
     )
 

@@ -26,7 +26,8 @@ def halt(
         if thread.is_ended:
             return thread
         is_ending = thread.due_step is Step.FINISH
-        move = Move(Step.FINISH) if is_ending else stop(reason, why)
+        counts = {"errors": thread.errors, "crashes": thread.crashes}  # of the finish that is taken over
+        move = Move(Step.FINISH, counts) if is_ending else stop(reason, why)
         moved = services.store.move_thread(thread, move.fields(thread), lease_s=lease_s)
         if moved is not None:
             if not is_ending:

@@ -107,3 +107,5 @@ class Heart:
                 self.beat()
             except StoreUnavailableError as error:
                 _log.warning("heartbeat missed: %s", error)
+            except Exception:  # noqa: BLE001 - an outer loop: without it every later lease of this process would run out
+                _log.exception("heartbeat missed")

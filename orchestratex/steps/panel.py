@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from orchestratex.domain.base import Component, LogLevel, Purpose, ResponseStatus, ResponseType, Role, Step, StopReason
@@ -35,6 +36,7 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
     )
     # after a crash between insert and move the panel is there already, and its money may have been spent
     known = services.store.panel_of(thread.id, iteration=thread.current_iteration)
+    started = time.monotonic()
     pending = known or _reserve(thread, answer, evaluators, services)
     if evaluators and not pending:
         unscored = IterationScore(
@@ -46,6 +48,7 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
         return services.store.move_thread(thread, Move(Step.FINISH, changes).fields(thread))
     if not known:
         services.store.insert_responses(pending)
+        _hold_again(thread, pending, started, services)
     elif thread.retries:  # it was left behind when the thread ended
         services.store.reopen_responses([response.id for response in known])
     services.faults.reach(FaultPoint.PANEL_INSERTED)
@@ -76,15 +79,17 @@ def find_stragglers(thread: Thread, services: Services) -> list[Response]:
 
 def close_panel(thread: Thread, services: Services) -> Thread | None:
     """Move the thread on to weigh when no evaluation is pending; None when one is, or somebody else did."""
-    if thread.due_step is not Step.EVALUATE or services.store.has_pending(thread.id):
+    if thread.due_step is not Step.EVALUATE or services.store.is_panel_open(thread):
         return None
     return services.store.move_thread(thread, Move(Step.WEIGH).fields(thread))
 
 
 def leave_behind(thread: Thread, services: Services) -> None:
     """Supersede what is still pending of the thread, and give up the slots that waiting calls have booked."""
+    if not services.store.is_current(thread):
+        return  # others went on meanwhile: what is pending now is theirs
     waiting = [r for r in services.store.pending_of(thread.id) if r.lease_token is None and r.not_before is not None]
-    services.store.supersede_responses(thread.id)
+    services.store.supersede_responses(thread.id, up_to=thread.current_iteration)
     for response in waiting:
         if not gates.forget_booking(response, services):
             break  # Redis is away: asking for each of them would hold up the thread
@@ -125,6 +130,13 @@ def _reserve(thread: Thread, answer: Response, evaluators: list[Profile], servic
         if not amounts:
             break
     return []
+
+
+def _hold_again(thread: Thread, pending: list[Response], started: float, services: Services) -> None:
+    """A process that stood still between reserving and inserting may have lost what it held: nobody knew for whom."""
+    if time.monotonic() - started > services.settings.lease_s / 2:
+        amounts = {f"{response.id}_1": response.reserved_nanos for response in pending}
+        budget.reserve(thread.session_id, thread.user_id, amounts, services)
 
 
 def _report_dropped(thread: Thread, dropped: list[Response], services: Services) -> None:

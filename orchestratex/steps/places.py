@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from orchestratex.domain.base import Step
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import CapacityError, StoreUnavailableError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.steps.announce import announce_thread
+from orchestratex.steps.panel import panel_deadlines
 from orchestratex.steps.services import Services
 
 RETRY_AFTER_S: Final = 10.0  # a thread takes from seconds to minutes; with many in flight some place is free by then
@@ -115,8 +117,10 @@ def _find_next(services: Services) -> list[Thread]:
 
 
 def _admit(thread: Thread, services: Services) -> bool:
-    deadline_s = thread.options.deadline_s or services.settings.thread_deadline_s
-    admitted = services.store.admit_thread(thread.id, deadline_s=deadline_s)
+    deadlines = {"deadline_at": thread.options.deadline_s or services.settings.thread_deadline_s}
+    if thread.due_step is Step.EVALUATE:
+        deadlines |= panel_deadlines(services)
+    admitted = services.store.admit_thread(thread.id, deadlines_s=deadlines)
     if admitted is None:
         _give_back(thread, services)
         return False

@@ -128,15 +128,15 @@ def _free_call(response: Response, services: Services) -> bool:
     freed = services.store.free_response(response, changes, charge=charge)
     if freed is None:
         return False
-    settle_as_recorded(response, charge, services)
     thread = services.store.get_thread(response.thread_id)
+    if not is_pending:
+        services.settle_totals(thread.id)
+    settle_as_recorded(response, charge, services)
     _report_freed(thread, response, is_quarantined, services)
     if is_quarantined:
         contain(freed, why, services)
     if is_pending and not is_quarantined:
         _announce_call(freed, services)
-    elif thread.is_ended:
-        services.store.set_thread(thread.id, services.recount(thread.id))
     return True
 
 
@@ -203,10 +203,13 @@ def _send_thread(thread: Thread, services: Services) -> bool:
     """Announce a thread again, unless a call of its own is under way or waiting for its time."""
     if thread.due_step is Step.EVALUATE:
         moved = close_panel(thread, services)
-        if moved is not None:
+        if moved is None:
+            services.store.mark_thread_sent(thread, is_only_seen=True)
+        else:
             announce_thread(moved, services)
         return moved is not None
     if thread.due_step in CALL_STEPS and _has_live_call(thread, services):
+        services.store.mark_thread_sent(thread, is_only_seen=True)
         return False
     if not services.store.mark_thread_sent(thread):
         return False
@@ -237,7 +240,8 @@ def _send_call(response: Response, services: Services) -> bool:
         return is_ours
     if services.store.get_thread(response.thread_id).is_ended:
         return services.store.supersede_responses(response.thread_id) > 0
-    return False  # its thread is sent again in its stead
+    services.store.mark_response_sent(response, is_only_seen=True)  # its thread is sent again in its stead
+    return False
 
 
 def _close_overdue_panels(services: Services) -> int:
@@ -278,7 +282,7 @@ def _end_overdue_threads(services: Services) -> int:
 
 def _end_overdue_thread(thread: Thread, services: Services) -> bool:
     allowed_s = thread.options.deadline_s or services.settings.thread_deadline_s
-    why = f"its deadline, {allowed_s:g} s after it was submitted, has passed"
+    why = f"its deadline has passed: {allowed_s:g} s were allowed"
     announce_thread(halt(thread.id, StopReason.DEADLINE, why, services), services)
     return True
 
@@ -340,6 +344,8 @@ def _settle_orphan(account: Account, key: str, services: Services) -> bool:
     charged = response.attempt_costs.get(attempt)
     if charged is None and response.status is ResponseStatus.PENDING and int(attempt) > response.attempt:
         return False  # a panel's reservation whose evaluation has not been claimed yet
+    if response.status is not ResponseStatus.PENDING:
+        services.settle_totals(response.thread_id)
     nanos, is_estimate = _amount(charged)
     return services.store.settle(account.id, key, nanos, is_estimate=is_estimate)
 

@@ -38,6 +38,7 @@ def retry(thread_id: ObjectId, services: Services) -> Thread:
         "final_response": None,
         "completed_at": None,
         "failed_models": failed_models,
+        "user_accepted": None,
         "retries": thread.retries + 1,
     }
     deadlines = {
@@ -68,12 +69,14 @@ def _resume(thread: Thread, services: Services) -> tuple[Step, list[str]]:
     if stood in {Step.EVALUATE, Step.WEIGH}:
         panel = store.panel_of(thread.id, iteration=thread.current_iteration)
         store.reopen_responses([response.id for response in panel])
-        stood = Step.EVALUATE if store.has_pending(thread.id) else Step.WEIGH
+        stood = Step.EVALUATE if store.is_panel_open(thread) else Step.WEIGH
     answers = _answers(thread, services)
     if stood in {Step.RESPOND, Step.REFINE}:
         store.reopen_responses([r.id for r in answers if r.model_name not in thread.failed_models])
         answers = _answers(thread, services)
         stood = stood if any(response.status in _USABLE for response in answers) else Step.SELECT
+    if stood in {Step.RESPOND, Step.REFINE}:
+        return stood, thread.failed_models  # the model that was asked last is asked again, none before it
     unreadable = {response.model_name for response in answers if _is_unreadable(response)}
     return stood, sorted(unreadable - {response.model_name for response in answers if response.status in _USABLE})
 

@@ -115,6 +115,13 @@ class Services:
         """A model's profile, None when it is gone."""
         return next((profile for profile in self.cache.all() if profile.model_name == model_name), None)
 
+    def settle_totals(self, thread_id: ObjectId) -> None:
+        """Write a thread's totals until they are what its responses say: whoever writes last has seen every charge."""
+        totals: dict[str, int | float] = {}
+        while totals != (found := self.recount(thread_id)):
+            self.store.set_thread(thread_id, found)
+            totals = found
+
     def recount(self, thread_id: ObjectId) -> dict[str, int | float]:
         """A thread's totals, counted from its responses."""
         totals = self.store.thread_totals(thread_id)

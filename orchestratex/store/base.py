@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from bson import ObjectId
 
-from orchestratex.domain.base import Document, Record, ResponseStatus, SessionStatus, UtcDate
+from orchestratex.domain.base import MAX_ITERATIONS, Document, Record, ResponseStatus, SessionStatus, UtcDate
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
@@ -100,8 +100,31 @@ REOPENED: Final[dict[str, Any]] = {  # of a call that is wanted again
     "not_before": None,
     "is_quarantined": False,
     "error_message": None,
-    "reserved_nanos": 0,
     "processing_duration": None,
+}
+LEFT_OUT: Final[dict[type[Document], dict[str, Any]]] = {  # most of the bytes, and nothing that is counted
+    Response: dict.fromkeys(("prompt_sent", "response_text", "completion", "self_assessment")),
+    Thread: {
+        **dict.fromkeys(("processed_prompt", "context", "final_response")),
+        "original_prompt": "-",
+        "scores": [],
+    },
+    Selection: {"candidates_considered": [], "primary_selection_factors": []},
+    CriticismResponse: {
+        **dict.fromkeys(
+            (
+                "acknowledgment",
+                "disagreement",
+                "clarifications",
+                "revised_answer",
+                "explanation_of_changes",
+                "rebuttal_points",
+                "alternative_interpretations",
+            ),
+            "",
+        ),
+        "specific_improvements": [],
+    },
 }
 NO_DEADLINES: Final[Mapping[str, float]] = {}
 Doc = TypeVar("Doc", bound=Document)
@@ -146,8 +169,8 @@ class Store(Protocol):
     def has_completed_since(self, model_name: str, moment: datetime) -> bool:
         """Whether a call of the model, made since then, was completed."""
 
-    def has_pending(self, thread_id: ObjectId) -> bool:
-        """Whether any response of the thread is pending."""
+    def is_panel_open(self, thread: Thread) -> bool:
+        """Whether an evaluation of the thread's present iteration is pending."""
 
     def evaluations_of(
         self, thread_id: ObjectId, *, iteration: int | None = None, brief: bool = False
@@ -176,7 +199,7 @@ class Store(Protocol):
         limit: int = 100_000,
         event_type: str | None = None,
     ) -> list[Doc]:
-        """Documents whose `field` lies in [start, end), in that order; responses come without their texts.
+        """Documents whose `field` lies in [start, end), in that order, without texts and lists: see LEFT_OUT.
 
         `event_type` narrows log events to one kind.
         """
@@ -294,8 +317,8 @@ class Store(Protocol):
         Their attempts go on counting: what an earlier one held or cost stays as it is.
         """
 
-    def supersede_responses(self, thread_id: ObjectId) -> int:
-        """Leave a thread's pending responses behind. Their leases stand, so that calls in flight still settle."""
+    def supersede_responses(self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS) -> int:
+        """Leave a thread's pending responses behind, up to an iteration. Leases stand: calls in flight still settle."""
 
     def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:
         """Make `is_selected_best` true for one response of the thread, then false for all others."""
@@ -378,7 +401,7 @@ class Store(Protocol):
     def queued_threads(self, *, without_users: Collection[str], limit: int) -> list[Thread]:
         """Threads that stand in line, the oldest first, those of some users left out."""
 
-    def admit_thread(self, thread_id: ObjectId, *, deadline_s: float) -> Thread | None:
+    def admit_thread(self, thread_id: ObjectId, *, deadlines_s: Mapping[str, float]) -> Thread | None:
         """Let a thread in that stands in line, as dispatched now; None when it stands there no longer.
 
         Whatever is measured from a thread's start begins here, not when it was inserted.
@@ -433,11 +456,14 @@ class Store(Protocol):
     def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
         """Pending responses, unleased, not waiting, and dispatched longer ago than `resend_s`; see above."""
 
-    def mark_thread_sent(self, thread: Thread) -> bool:
-        """Note that a message for the thread goes out again; False when somebody else sends it."""
+    def mark_thread_sent(self, thread: Thread, *, is_only_seen: bool = False) -> bool:
+        """Note that a message for the thread goes out again; False when somebody else sends it.
 
-    def mark_response_sent(self, response: Response) -> bool:
-        """Note that a message for the response goes out again; False when somebody else sends it."""
+        With `is_only_seen` none goes out: it was looked at, and others come first next time.
+        """
+
+    def mark_response_sent(self, response: Response, *, is_only_seen: bool = False) -> bool:
+        """Note that a message for the response goes out again; False when somebody else sends it. See above."""
 
     def overdue_panels(self, *, limit: int) -> list[Thread]:
         """Threads being evaluated whose panel's deadline has passed."""

@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from orchestratex.domain.base import (
     CALL_STEPS,
+    MAX_ITERATIONS,
     CostSource,
     Document,
     Leased,
@@ -34,6 +35,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import NotFoundError
 from orchestratex.store.base import (
     COLLECTIONS,
+    LEFT_OUT,
     NO_DEADLINES,
     REOPENED,
     Account,
@@ -49,7 +51,6 @@ from orchestratex.store.turns import MemoryTurns
 
 _Work = TypeVar("_Work", bound=Leased)
 _FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
-_TEXTS = ("prompt_sent", "response_text", "completion", "self_assessment")  # as in mongo.py
 _FATE = ("status", "sent_at", "completion")  # what tells how far a call has come
 _SAMPLE_AGE = timedelta(seconds=60)
 
@@ -120,8 +121,9 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             for r in self._all(Response)
         )
 
-    def has_pending(self, thread_id: ObjectId) -> bool:
-        return bool(self.pending_of(thread_id))
+    def is_panel_open(self, thread: Thread) -> bool:
+        panel = self.panel_of(thread.id, iteration=thread.current_iteration)
+        return any(response.status is ResponseStatus.PENDING for response in panel)
 
     def evaluations_of(
         self,
@@ -168,7 +170,7 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             and start <= getattr(found, field) < end
             and event_type in (None, getattr(found, "event_type", None))
         ]
-        without = dict.fromkeys(_TEXTS) if document is Response else {}
+        without = LEFT_OUT.get(document, {})
         ordered = sorted(inside, key=lambda found: getattr(found, field))[:limit]
         return [found.model_copy(update=without) for found in ordered]
 
@@ -301,13 +303,13 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             now = self._now()
             moved: dict[str, Any] = {
                 "is_queued": False,
-                **changes,
-                **_FREED,
-                "moves": known.moves + 1,
                 "crashes": 0,
                 "errors": 0,
                 "dispatches": 0,
                 "not_before": None,
+                **changes,
+                **_FREED,
+                "moves": known.moves + 1,
                 "dispatched_at": now,
                 "updated_at": now,
             }
@@ -368,13 +370,13 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         with self._lock:
             closed = [r for r in self._all(Response) if r.id in response_ids and _may_reopen(r)]
             for response in closed:
-                attempt = response.attempt + (response.lease_token is None)
-                self._put(response, {**REOPENED, "attempt": attempt, "dispatched_at": self._now()})
+                anew = {"attempt": response.attempt + 1, "reserved_nanos": 0} if response.lease_token is None else {}
+                self._put(response, {**REOPENED, **anew, "dispatched_at": self._now()})
             return len(closed)
 
-    def supersede_responses(self, thread_id: ObjectId) -> int:
+    def supersede_responses(self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS) -> int:
         with self._lock:
-            found = [r for r in self._all(Response) if r.thread_id == thread_id and r.status is ResponseStatus.PENDING]
+            found = [r for r in self.pending_of(thread_id) if r.iteration_number <= up_to]
             for response in found:
                 self._put(response, {"status": ResponseStatus.SUPERSEDED})
             return len(found)
@@ -515,29 +517,34 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
 
     def overdue_threads(self, *, resend_s: float, doubles: bool, limit: int) -> list[Thread]:
         running = [thread for thread in self._all(Thread) if thread.due_step is not None and not thread.is_queued]
-        return [thread for thread in running if self._is_overdue(thread, resend_s, doubles)][:limit]
+        overdue = [thread for thread in running if self._is_overdue(thread, resend_s, doubles)]
+        return sorted(overdue, key=_sent_first)[:limit]
 
     def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
         pending = [r for r in self._all(Response) if r.status is ResponseStatus.PENDING]
-        return [response for response in pending if self._is_overdue(response, resend_s, doubles)][:limit]
+        overdue = [response for response in pending if self._is_overdue(response, resend_s, doubles)]
+        return sorted(overdue, key=_sent_first)[:limit]
 
-    def mark_thread_sent(self, thread: Thread) -> bool:
-        return self._mark_sent(thread)
+    def mark_thread_sent(self, thread: Thread, *, is_only_seen: bool = False) -> bool:
+        return self._mark_sent(thread, is_only_seen=is_only_seen)
 
-    def mark_response_sent(self, response: Response) -> bool:
-        return self._mark_sent(response)
+    def mark_response_sent(self, response: Response, *, is_only_seen: bool = False) -> bool:
+        return self._mark_sent(response, is_only_seen=is_only_seen)
 
     def overdue_panels(self, *, limit: int) -> list[Thread]:
         now = self._now()
         return [
             thread
             for thread in self._all(Thread)
-            if thread.due_step is Step.EVALUATE and thread.panel_deadline is not None and thread.panel_deadline < now
+            if thread.due_step is Step.EVALUATE
+            and not thread.is_queued
+            and thread.panel_deadline is not None
+            and thread.panel_deadline < now
         ][:limit]
 
     def straggling_panels(self, *, limit: int) -> list[Thread]:
         now = self._now()
-        evaluated = [thread for thread in self._all(Thread) if thread.due_step is Step.EVALUATE]
+        evaluated = [t for t in self._all(Thread) if t.due_step is Step.EVALUATE and not t.is_queued]
         return [t for t in evaluated if t.quorum_deadline is not None and t.quorum_deadline < now][:limit]
 
     def threads_past_deadline(self, *, limit: int) -> list[Thread]:
@@ -633,12 +640,13 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         wait = timedelta(seconds=resend_s * (2 ** min(work.dispatches, 6) if doubles else 1))
         return is_free and (since is None or since + wait < now)
 
-    def _mark_sent(self, work: Leased) -> bool:
+    def _mark_sent(self, work: Leased, *, is_only_seen: bool) -> bool:
         with self._lock:
             known = self._tables[type(work)].get(work.id)
             if known is None or known.dispatched_at != work.dispatched_at:
                 return False
-            self._put(known, {"dispatched_at": self._now(), "dispatches": known.dispatches + 1})
+            dispatches = known.dispatches + (not is_only_seen)
+            self._put(known, {"dispatched_at": self._now(), "dispatches": dispatches})
             return True
 
 
@@ -649,6 +657,10 @@ def _charge(known: Response, attempt: int, cost: AttemptCost | None) -> dict[str
 def _may_reopen(response: Response) -> bool:
     is_failed = response.status is ResponseStatus.FAILED and response.completion is None
     return is_failed or response.status is ResponseStatus.SUPERSEDED
+
+
+def _sent_first(work: Leased) -> datetime:
+    return work.dispatched_at or datetime.min.replace(tzinfo=UTC)
 
 
 def _key(document: Document) -> list[Any]:

@@ -28,6 +28,7 @@ from pymongo.write_concern import WriteConcern
 
 from orchestratex.domain.base import (
     CALL_STEPS,
+    MAX_ITERATIONS,
     NANOS_PER_USD,
     CostSource,
     Document,
@@ -50,6 +51,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import NotFoundError, StoreUnavailableError
 from orchestratex.store.base import (
     COLLECTIONS,
+    LEFT_OUT,
     NO_DEADLINES,
     REOPENED,
     Account,
@@ -90,9 +92,10 @@ _PASSING = {  # codes of errors that go by: the same operation may be tried agai
 _SELECTION_KEY = ("thread_id", "iteration_number", "selection_phase", "ordinal")
 _FREED: _Mongo = {"lease_token": None, "lease_until": None}
 _RESET: _Mongo = {"crashes": 0, "errors": 0, "dispatches": 0, "not_before": None}  # with every move
+_EVALUATED: _Mongo = {"due_step": Step.EVALUATE, "is_queued": {"$ne": True}}
 _BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
-_TEXTS = ("prompt_sent", "response_text", "completion", "self_assessment")  # most of a response's bytes
 _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
+_OLDEST_FIRST = [("dispatched_at", ASCENDING)]
 _NO_TIMES: Mapping[ObjectId, _Mongo] = {}
 _MAX_DOUBLINGS = 6  # a message that was sent again so often waits 64 times the first wait
 
@@ -249,8 +252,9 @@ class MongoStore(MongoPlaces, MongoTurns):
         recent = {"model_name": model_name, "timestamp": {"$gte": moment}, "status": ResponseStatus.COMPLETED}
         return self._responses.find_one(recent, {"_id": 1}) is not None
 
-    def has_pending(self, thread_id: ObjectId) -> bool:
-        pending = {"thread_id": thread_id, "status": ResponseStatus.PENDING}
+    def is_panel_open(self, thread: Thread) -> bool:
+        members = {**_of(thread.id, thread.current_iteration), "role": Role.EVALUATOR}
+        pending = {**members, "status": ResponseStatus.PENDING}
         return self._responses.find_one(pending, {"_id": 1}) is not None
 
     def evaluations_of(
@@ -288,9 +292,10 @@ class MongoStore(MongoPlaces, MongoTurns):
         window: _Mongo = {field: {"$gte": start, "$lt": end}}
         if event_type is not None:
             window["event_type"] = event_type
-        without = dict.fromkeys(_TEXTS, 0) if document is Response else None
+        left_out = LEFT_OUT.get(document, {})
+        without = dict.fromkeys(left_out, 0) or None
         rows = self._collection(document).find(window, without, limit=limit, sort=[(field, ASCENDING)])
-        return [document.model_validate(row) for row in rows]
+        return [document.model_validate({**row, **left_out}) for row in rows]
 
     def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
         scored = {
@@ -430,7 +435,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         deadlines_s: Mapping[str, float] = NO_DEADLINES,
         lease_s: float | None = None,
     ) -> Thread | None:
-        fixed = {"is_queued": False, **changes, **_FREED, **_RESET}
+        fixed = {"is_queued": False, **_RESET, **changes, **_FREED}
         if lease_s is not None:
             fixed |= {"lease_token": secrets.token_hex(8), "attempt": thread.attempt + 1}
             deadlines_s = {**deadlines_s, "lease_until": lease_s}
@@ -491,15 +496,21 @@ class MongoStore(MongoPlaces, MongoTurns):
     def reopen_responses(self, response_ids: Sequence[ObjectId]) -> int:
         failed = {"status": ResponseStatus.FAILED, "completion": None}
         closed = {"_id": {"$in": list(response_ids)}, "$or": [{"status": ResponseStatus.SUPERSEDED}, failed]}
+        is_free = {"$eq": ["$lease_token", None]}  # else its request may be under way, and its money held
         opened = {
             **_set(REOPENED),
-            "attempt": {"$add": ["$attempt", {"$cond": [{"$eq": ["$lease_token", None]}, 1, 0]}]},
+            "attempt": {"$cond": [is_free, {"$add": ["$attempt", 1]}, "$attempt"]},
+            "reserved_nanos": {"$cond": [is_free, 0, "$reserved_nanos"]},
             "dispatched_at": "$$NOW",
         }
         return self._responses.update_many(closed, [{"$set": opened}]).modified_count
 
-    def supersede_responses(self, thread_id: ObjectId) -> int:
-        pending = {"thread_id": thread_id, "status": ResponseStatus.PENDING}
+    def supersede_responses(self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS) -> int:
+        pending = {
+            "thread_id": thread_id,
+            "status": ResponseStatus.PENDING,
+            "iteration_number": {"$lte": up_to},
+        }
         result = self._responses.update_many(pending, {"$set": {"status": ResponseStatus.SUPERSEDED}})
         return result.modified_count
 
@@ -639,26 +650,26 @@ class MongoStore(MongoPlaces, MongoTurns):
 
     def overdue_threads(self, *, resend_s: float, doubles: bool, limit: int) -> list[Thread]:
         running = {"due_step": {"$type": "string"}, "is_queued": {"$ne": True}}
-        return self._find(Thread, {**running, **_overdue(resend_s, doubles)}, [], limit)
+        return self._find(Thread, {**running, **_overdue(resend_s, doubles)}, _OLDEST_FIRST, limit)
 
     def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
         pending = {"status": ResponseStatus.PENDING}
-        return self._find(Response, {**pending, **_overdue(resend_s, doubles)}, [], limit)
+        return self._find(Response, {**pending, **_overdue(resend_s, doubles)}, _OLDEST_FIRST, limit)
 
-    def mark_thread_sent(self, thread: Thread) -> bool:
-        return self._mark_sent(self._threads, thread)
+    def mark_thread_sent(self, thread: Thread, *, is_only_seen: bool = False) -> bool:
+        return self._mark_sent(self._threads, thread, is_only_seen=is_only_seen)
 
-    def mark_response_sent(self, response: Response) -> bool:
-        return self._mark_sent(self._responses, response)
+    def mark_response_sent(self, response: Response, *, is_only_seen: bool = False) -> bool:
+        return self._mark_sent(self._responses, response, is_only_seen=is_only_seen)
 
     def overdue_panels(self, *, limit: int) -> list[Thread]:
         is_past = {"$expr": {"$lt": ["$panel_deadline", "$$NOW"]}}  # null is before every date
-        passed = {"due_step": Step.EVALUATE, "panel_deadline": {"$type": "date"}, **is_past}
+        passed = {**_EVALUATED, "panel_deadline": {"$type": "date"}, **is_past}
         return self._find(Thread, passed, [], limit)
 
     def straggling_panels(self, *, limit: int) -> list[Thread]:
         is_past = {"$expr": {"$lt": ["$quorum_deadline", "$$NOW"]}}
-        passed = {"due_step": Step.EVALUATE, "quorum_deadline": {"$type": "date"}, **is_past}
+        passed = {**_EVALUATED, "quorum_deadline": {"$type": "date"}, **is_past}
         return self._find(Thread, passed, [], limit)
 
     def threads_past_deadline(self, *, limit: int) -> list[Thread]:
@@ -773,9 +784,9 @@ class MongoStore(MongoPlaces, MongoTurns):
         )
         return kind.model_validate(found) if found is not None else None
 
-    def _mark_sent(self, collection: Collection[_Mongo], work: Leased) -> bool:
+    def _mark_sent(self, collection: Collection[_Mongo], work: Leased, *, is_only_seen: bool) -> bool:
         unsent = {"_id": work.id, "dispatched_at": work.dispatched_at}
-        sent = {"dispatched_at": "$$NOW", "dispatches": {"$add": ["$dispatches", 1]}}
+        sent = {"dispatched_at": "$$NOW", "dispatches": {"$add": ["$dispatches", 0 if is_only_seen else 1]}}
         return collection.update_one(unsent, [{"$set": sent}]).modified_count == 1
 
     def _accounts(self, account_id: AccountId) -> Collection[_Mongo]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -101,11 +101,11 @@ class MongoPlaces:
         rows = self.database["conversation_threads"].find(query, limit=limit, sort=order)
         return [Thread.model_validate(row) for row in rows]
 
-    def admit_thread(self, thread_id: ObjectId, *, deadline_s: float) -> Thread | None:
-        deadline = {"$add": [_NOW, round(deadline_s * 1000)]}
+    def admit_thread(self, thread_id: ObjectId, *, deadlines_s: Mapping[str, float]) -> Thread | None:
+        deadlines = {name: {"$add": [_NOW, round(seconds * 1000)]} for name, seconds in deadlines_s.items()}
         found = self.database["conversation_threads"].find_one_and_update(
             {"_id": thread_id, "is_queued": True},
-            [{"$set": {"is_queued": False, "dispatched_at": _NOW, "updated_at": _NOW, "deadline_at": deadline}}],
+            [{"$set": {"is_queued": False, "dispatched_at": _NOW, "updated_at": _NOW, **deadlines}}],
             return_document=ReturnDocument.AFTER,
         )
         return Thread.model_validate(found) if found is not None else None
@@ -187,13 +187,14 @@ class MemoryPlaces:
             queued = [thread for thread in threads if thread.is_queued and thread.user_id not in without_users]
             return sorted(queued, key=lambda thread: (thread.dispatched_at, thread.id))[:limit]
 
-    def admit_thread(self, thread_id: ObjectId, *, deadline_s: float) -> Thread | None:
+    def admit_thread(self, thread_id: ObjectId, *, deadlines_s: Mapping[str, float]) -> Thread | None:
         with self._lock:
             known: Thread | None = self._tables[Thread].get(thread_id)
             if known is None or not known.is_queued:
                 return None
             now = self._now()
-            times = {"dispatched_at": now, "updated_at": now, "deadline_at": now + timedelta(seconds=deadline_s)}
+            deadlines = {name: now + timedelta(seconds=seconds) for name, seconds in deadlines_s.items()}
+            times = {"dispatched_at": now, "updated_at": now, **deadlines}
             admitted = known.model_copy(update={"is_queued": False, **times})
             self._tables[Thread][thread_id] = admitted
             return admitted

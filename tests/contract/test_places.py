@@ -237,7 +237,9 @@ def test_a_thread_is_let_in_once_and_is_dispatched_then(store: Store, pass_time:
     pass_time(SHORT)
 
     admitted = [
-        each for each in at_once(20, lambda _: store.admit_thread(thread.id, deadline_s=60)) if each is not None
+        each
+        for each in at_once(20, lambda _: store.admit_thread(thread.id, deadlines_s={"deadline_at": 60}))
+        if each is not None
     ]
 
     assert len(admitted) == 1
@@ -251,8 +253,8 @@ def test_a_thread_is_let_in_once_and_is_dispatched_then(store: Store, pass_time:
 
 
 def test_nobody_is_let_in_who_does_not_stand_in_line(store: Store) -> None:
-    assert store.admit_thread(add(store).id, deadline_s=60) is None
-    assert store.admit_thread(ObjectId(), deadline_s=60) is None
+    assert store.admit_thread(add(store).id, deadlines_s={"deadline_at": 60}) is None
+    assert store.admit_thread(ObjectId(), deadlines_s={"deadline_at": 60}) is None
 
 
 def test_a_queued_thread_that_is_moved_leaves_the_line(store: Store) -> None:
