@@ -7,7 +7,7 @@ import threading
 import pytest
 from bson import ObjectId
 
-from orchestratex.advance import advance_answer, advance_evaluation, cancel, cancel_all, end_session
+from orchestratex.advance import STEPS, advance_answer, advance_evaluation, cancel, cancel_all, end_session
 from orchestratex.domain.base import (
     CostSource,
     Purpose,
@@ -20,11 +20,19 @@ from orchestratex.domain.base import (
 )
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import InputError, NotFoundError, ProviderOverloadedError, ProviderTimeoutError
+from orchestratex.errors import (
+    ContentRefusedError,
+    InputError,
+    NotFoundError,
+    ProviderOverloadedError,
+    ProviderTimeoutError,
+)
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
 from orchestratex.settings import Settings
+from orchestratex.steps.moves import Move
+from orchestratex.steps.panel import leave_behind
 from orchestratex.steps.reconcile import reconcile
 from orchestratex.steps.retry import retry
 from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, submit
@@ -448,3 +456,143 @@ def test_what_runs_or_ended_well_is_not_retried() -> None:
         retry(running.id, world.services)
     with pytest.raises(NotFoundError):
         retry(ObjectId(), world.services)
+
+
+def test_ending_a_session_whose_finishes_fail_comes_back_and_reconcile_ends_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_thread: Thread, _services: object) -> Move:
+        raise RuntimeError("a finish of ours that fails")
+
+    world = World()
+    thread = work_until(world, world.submit(PROMPT), Step.EVALUATE)
+    monkeypatch.setitem(STEPS, Step.FINISH, fail)
+
+    end_session(thread.session_id, world.services)
+    was_ended = world.store.get_thread(thread.id).is_ended
+    settle(world)
+
+    ended = world.store.get_thread(thread.id)
+    session = world.store.get_session(thread.session_id)
+    assert not was_ended
+    assert (ended.thread_status, ended.stop_reason) == (ThreadStatus.COMPLETED, StopReason.CANCELLED)
+    assert ended.final_response
+    assert ended.total_cost_nanos == session.total_cost_nanos > 0
+
+
+def test_a_request_under_way_keeps_its_money_through_cancel_and_retry() -> None:
+    slow = Slow()
+    world = World(slow)
+    thread = work_until(world, world.submit(PROMPT), Step.RESPOND)
+    worker = Busy(world, world.queue.messages.pop(0))
+    worker.start()
+    assert slow.has_begun.wait(PATIENCE_S)
+    cancel(thread.id, world.services)
+    before = world.store.get_session(thread.session_id).held_nanos
+
+    retry(thread.id, world.services)
+    world.services.heart._held.clear()  # the worker is dead
+    for _ in range(3):  # the lease runs out, and is freed
+        world.clock.pass_time(9)
+        reconcile(world.services)
+    session = world.store.get_session(thread.session_id)
+    (response,) = world.store.responses_of(thread.id)
+    slow.may_go_on.set()
+    worker.join(PATIENCE_S)
+
+    assert before > 0
+    assert session.total_cost_nanos == before
+    assert response.attempt_costs["1"].nanos == before
+
+
+def test_an_assessment_that_waits_does_not_hold_its_panel_open() -> None:
+    def reply(request: CompletionRequest) -> str:
+        if request.system.startswith(markers.TASK_ASSESS):
+            raise ProviderOverloadedError(request.model_name, "HTTP 503")
+        text = answer_by_rule(request)
+        return text if is_evaluation(request) else text.partition("<assessment>")[0]
+
+    world = World(reply)
+    thread = world.submit(PROMPT, max_iterations=1)
+
+    world.run()
+
+    assert world.store.get_thread(thread.id).is_ended
+
+
+def test_a_retry_asks_the_model_that_was_asked_last() -> None:
+    def reply(request: CompletionRequest) -> str:
+        if request.model_name == first:
+            raise ContentRefusedError(first, "no")
+        return answer_by_rule(request)
+
+    first = World().solve(PROMPT, max_iterations=1).best_model_id or ""
+    world = World(reply)
+    thread = world.submit(PROMPT, max_iterations=1)
+    while world.store.get_thread(thread.id).failed_models != [first]:
+        world.work(world.queue.messages.pop(0))
+    work_until(world, thread, Step.RESPOND)
+    second = next(r.model_name for r in world.store.pending_of(thread.id))
+    cancel(thread.id, world.services)
+
+    retry(thread.id, world.services)
+    world.run()
+
+    ended = world.store.get_thread(thread.id)
+    assert ended.best_model_id == second
+    assert ended.failed_models == [first]
+
+
+def test_mending_does_not_stop_at_what_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestratex.steps.reconcile._BATCH", 3)
+    world = World()
+    evaluated = [work_until(world, world.submit(PROMPT, max_iterations=1), Step.EVALUATE) for _ in range(3)]
+    answering = [work_until(world, world.submit(PROMPT, max_iterations=1), Step.RESPOND) for _ in range(3)]
+    world.queue.messages.clear()
+
+    settle(world, rounds=40)
+
+    ended = [world.store.get_thread(thread.id) for thread in (*evaluated, *answering)]
+    assert {thread.thread_status for thread in ended} == {ThreadStatus.COMPLETED}
+    assert {thread.scores[0].evaluators for thread in ended} == {7}
+
+
+def test_a_weigh_that_wakes_up_late_leaves_the_next_steps_call_alone() -> None:
+    world = World()
+    thread = work_until(world, world.submit(PROMPT), Step.EVALUATE)
+    while (stale := world.store.get_thread(thread.id)).due_step is Step.EVALUATE and world.queue.messages:
+        before = stale
+        world.work(world.queue.messages.pop(0))
+    (revision,) = world.store.pending_of(thread.id)
+
+    leave_behind(before.model_copy(update={"due_step": Step.WEIGH}), world.services)
+
+    assert world.store.get_response(revision.id).status is ResponseStatus.PENDING
+
+
+def test_a_retry_that_stands_in_line_at_its_panel_makes_no_call() -> None:
+    world = World(settings=Settings(max_threads=1, when_full="queue"))
+    thread = work_until(world, world.submit(PROMPT, max_iterations=1), Step.EVALUATE)
+    cancel(thread.id, world.services)
+    other = world.submit(PROMPT, max_iterations=1)
+    calls = len(world.provider.requests)
+
+    resumed = retry(thread.id, world.services)
+    held, world.queue.messages[:] = list(world.queue.messages), []
+    for _ in range(30):
+        world.clock.pass_time(7)
+        reconcile(world.services)
+        mine = [message for message in world.queue.messages if message[1][0] == thread.id]
+        world.queue.messages[:] = []
+        for message in mine:
+            world.work(message)
+    waited = world.store.get_thread(thread.id)
+    asked = len(world.provider.requests)
+    world.queue.messages[:] = held
+    settle(world, rounds=40)
+
+    assert resumed.is_queued
+    assert waited.is_queued
+    assert asked == calls
+    assert world.store.get_thread(other.id).thread_status is ThreadStatus.COMPLETED
+    assert world.store.get_thread(thread.id).scores[0].evaluators == 7
