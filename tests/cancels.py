@@ -16,10 +16,11 @@ from pathlib import Path
 import requests
 from bson import ObjectId
 
-from orchestratex.domain.base import CostSource
+from orchestratex.domain.base import CostSource, StopReason
 from orchestratex.domain.thread import Thread
 from orchestratex.local.ports import free_port
 from orchestratex.sandbox.config import SandboxConfig
+from orchestratex.steps.submit import ThreadRequest, submit
 from tests.cluster import Cluster, open_cluster, open_servers, wait_for
 
 PROMPT = "Explain how a bounded queue works, with an example and its pitfalls. Variant {number}."
@@ -43,7 +44,8 @@ class Cancelled:
 class Figures:
     """What many cancels showed."""
 
-    cancels: int
+    cancels: int  # that found their thread running
+    ended_before: int  # threads that ended by themselves just before theirs
     by_outcome: dict[str, int]
     median_s: float  # until the answer
     slowest_s: float
@@ -57,14 +59,24 @@ class Figures:
 
 
 def run_cancels(cluster: Cluster, *, count: int, seed: int) -> Figures:
-    """Submit threads, cancel each at a random moment through the API, and compare with the models' ledger."""
+    """Submit threads, cancel each at a random moment through the API, and compare with the models' ledger.
+
+    A thread that ended by itself before its cancel came shows nothing: another takes its place.
+    """
     rng = random.Random(seed)
     threads = cluster.submit([PROMPT.format(number=number) for number in range(count)], max_iterations=5)
-    started = time.monotonic()
-    moments = [started + rng.uniform(0, LATEST_S) for _ in threads]
-    with ThreadPoolExecutor(count) as pool:
-        cancelled = list(pool.map(lambda pair: _cancel(cluster, *pair), zip(threads, moments, strict=True)))
     session_id = threads[0].session_id
+    due, cancelled = threads, list[Cancelled]()
+    with ThreadPoolExecutor(count) as pool:
+        while due:
+            started = time.monotonic()
+            moments = [started + rng.uniform(0, LATEST_S) for _ in due]
+            asked = pool.map(lambda pair: _cancel(cluster, *pair), zip(due, moments, strict=True))
+            cancelled += [each for each in asked if each.stop_reason == StopReason.CANCELLED]
+            numbers = range(len(threads), len(threads) + count - len(cancelled))
+            requested = [ThreadRequest(prompt=PROMPT.format(number=number)) for number in numbers]
+            due = submit(session_id, requested, cluster.services) if requested else []
+            threads += due
     store = cluster.services.store
     wait_for(lambda: not store.get_session(session_id).reservations, timeout_s=SETTLING_S, what="settling")
     return _judge(cluster, threads, cancelled)
@@ -85,7 +97,8 @@ def _judge(cluster: Cluster, threads: list[Thread], cancelled: list[Cancelled]) 
     responses = [r for thread in threads for r in store.responses_of(thread.id)]
     thread_of = {str(response.id): response.thread_id for response in responses}
     answered = {each.thread_id: each.answered_at for each in cancelled}
-    delays = [entry.started_wall - answered[thread_of[entry.response_id]] for entry in ledger.entries]
+    calls = [(thread_of[entry.response_id], entry.started_wall) for entry in ledger.entries]
+    delays = [started - answered[thread_id] for thread_id, started in calls if thread_id in answered]
     late = [delay for delay in delays if delay > 0]
     charged = {entry.idempotency_key: entry.cost_nanos for entry in ledger.entries if entry.is_charged}
     known = {
@@ -101,6 +114,7 @@ def _judge(cluster: Cluster, threads: list[Thread], cancelled: list[Cancelled]) 
     sums = {session.total_cost_nanos, totals, sum(response.cost_nanos for response in responses)}
     return Figures(
         cancels=len(cancelled),
+        ended_before=len(threads) - len(cancelled),
         by_outcome=dict(Counter(f"{each.status} {each.stop_reason}" for each in cancelled)),
         median_s=round(statistics.median(each.took_s for each in cancelled), 3),
         slowest_s=round(max(each.took_s for each in cancelled), 3),
