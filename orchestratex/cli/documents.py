@@ -86,5 +86,6 @@ def _read_metrics(thread: Thread, responses: list[Response], store: Store) -> li
         moments.append(thread.completed_at)
     start = start_period(Period.HOURLY, min(moments))
     end = end_period(Period.HOURLY, start_period(Period.HOURLY, max(moments)))
-    windows = store.find_between(Metrics, "metric_date", start, end)
-    return [window for window in windows if window.time_period is Period.HOURLY]
+    windows = store.scan_between(Metrics, "metric_date", start, end)
+    hourly = [window for window in windows if window.time_period is Period.HOURLY]
+    return sorted(hourly, key=lambda window: window.metric_date)

@@ -11,7 +11,7 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.rules.rollup import end_period, roll_up, start_period
+from orchestratex.rules.rollup import Rollup, start_period
 from orchestratex.steps.services import Services
 from orchestratex.store.base import ModelStats
 
@@ -31,24 +31,24 @@ def measure(services: Services) -> list[Metrics]:
 
 
 def _roll_up_hour(services: Services, start: datetime) -> Metrics:
-    end = end_period(Period.HOURLY, start)
     store = services.store
-    probes = store.find_between(LogEvent, "timestamp", start, end, event_type="model_probed")
-    threads = store.find_between(Thread, "completed_at", start, end)
-    earliest = min((thread.created_at for thread in threads), default=start)  # what they hold began with them
-    return roll_up(
-        period_start=start,
-        period=Period.HOURLY,
-        sessions=store.find_between(Session, "session_start", start - _OLDEST_SESSION, end),
-        threads=threads,
-        responses=store.find_between(Response, "timestamp", start, end),
-        selections=store.find_between(Selection, "timestamp", earliest, end),
-        criticisms=store.find_between(CriticismResponse, "timestamp", earliest, end),
-        profiles=store.profiles(),
-        probes=len(probes),
-        probes_passed=sum(bool(event.details.get("passed")) for event in probes),
-        now=services.clock(),
-    )
+    rollup = Rollup(Period.HOURLY, start, model_names=[profile.model_name for profile in store.profiles()])
+    end = rollup.end
+    for session in store.scan_between(Session, "session_start", start - _OLDEST_SESSION, end):
+        rollup.add_session(session)
+    for thread in store.scan_between(Thread, "completed_at", start, end):
+        rollup.add_thread(thread)
+    for response in store.scan_between(Response, "timestamp", start, end):
+        rollup.add_response(response)
+    for selection in store.scan_between(Selection, "timestamp", rollup.earliest, end):
+        rollup.add_selection(selection)
+    for criticism in store.scan_between(CriticismResponse, "timestamp", rollup.earliest, end):
+        rollup.add_criticism(criticism)
+    probes = probes_passed = 0
+    for event in store.scan_between(LogEvent, "timestamp", start, end, event_type="model_probed"):
+        probes += 1
+        probes_passed += bool(event.details.get("passed"))
+    return rollup.result(now=services.clock(), probes=probes, probes_passed=probes_passed)
 
 
 def _refresh_profiles(services: Services) -> None:

@@ -6,7 +6,7 @@ store's own clock, never by a worker's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
@@ -189,19 +189,12 @@ class Store(Protocol):
     def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
         """Metrics windows of one length, the latest first."""
 
-    def find_between(
-        self,
-        document: type[Doc],
-        field: str,
-        start: datetime,
-        end: datetime,
-        *,
-        limit: int = 100_000,
-        event_type: str | None = None,
-    ) -> list[Doc]:
-        """Documents whose `field` lies in [start, end), in that order, without texts and lists: see LEFT_OUT.
+    def scan_between(
+        self, document: type[Doc], field: str, start: datetime, end: datetime, *, event_type: str | None = None
+    ) -> Iterator[Doc]:
+        """All documents whose `field` lies in [start, end), in no order, without texts and lists: see LEFT_OUT.
 
-        `event_type` narrows log events to one kind.
+        They come one by one as they are asked for, however many they are. `event_type` narrows log events to one kind.
         """
 
     def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -153,26 +153,15 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         found = [metrics for metrics in self._all(Metrics) if metrics.time_period == time_period]
         return sorted(found, key=lambda metrics: metrics.metric_date, reverse=True)[:limit]
 
-    def find_between(
-        self,
-        document: type[Doc],
-        field: str,
-        start: datetime,
-        end: datetime,
-        *,
-        limit: int = 100_000,
-        event_type: str | None = None,
-    ) -> list[Doc]:
-        inside = [
-            found
-            for found in self._all(document)
-            if getattr(found, field) is not None
-            and start <= getattr(found, field) < end
-            and event_type in (None, getattr(found, "event_type", None))
-        ]
+    def scan_between(
+        self, document: type[Doc], field: str, start: datetime, end: datetime, *, event_type: str | None = None
+    ) -> Iterator[Doc]:
         without = LEFT_OUT.get(document, {})
-        ordered = sorted(inside, key=lambda found: getattr(found, field))[:limit]
-        return [found.model_copy(update=without) for found in ordered]
+        for found in self._all(document):
+            moment = getattr(found, field)
+            is_inside = moment is not None and start <= moment < end
+            if is_inside and event_type in (None, getattr(found, "event_type", None)):
+                yield found.model_copy(update=without)
 
     def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
         scores: dict[str, list[float]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -97,6 +98,7 @@ _BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
 _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
 _OLDEST_FIRST = [("dispatched_at", ASCENDING)]
 _NO_TIMES: Mapping[ObjectId, _Mongo] = {}
+_SCAN_BATCH = 500  # documents: the server would send 16 MB at once
 _MAX_DOUBLINGS = 6  # a message that was sent again so often waits 64 times the first wait
 
 
@@ -162,16 +164,27 @@ def _first_line(error: Exception) -> str:
 def _translate(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def verb(self: MongoStore, *args: Any, **kwargs: Any) -> Any:
-        try:
+        with _translating(self):
             return function(self, *args, **kwargs)
-        except (ConnectionFailure, ExecutionTimeout) as error:  # elections, restarts, lost networks
-            raise StoreUnavailableError(f"MongoDB at {self.address} does not answer: {_first_line(error)}") from error
-        except OperationFailure as error:
-            if not _is_passing(error):
-                raise
-            raise StoreUnavailableError(f"MongoDB at {self.address} cannot do it now: {_first_line(error)}") from error
 
-    return verb
+    @functools.wraps(function)
+    def scan(self: MongoStore, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        with _translating(self):
+            yield from function(self, *args, **kwargs)
+
+    return scan if inspect.isgeneratorfunction(function) else verb
+
+
+@contextlib.contextmanager
+def _translating(store: MongoStore) -> Iterator[None]:
+    try:
+        yield
+    except (ConnectionFailure, ExecutionTimeout) as error:  # elections, restarts, lost networks
+        raise StoreUnavailableError(f"MongoDB at {store.address} does not answer: {_first_line(error)}") from error
+    except OperationFailure as error:
+        if not _is_passing(error):
+            raise
+        raise StoreUnavailableError(f"MongoDB at {store.address} cannot do it now: {_first_line(error)}") from error
 
 
 def _is_passing(error: OperationFailure) -> bool:
@@ -279,23 +292,17 @@ class MongoStore(MongoPlaces, MongoTurns):
     def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
         return self._find(Metrics, {"time_period": time_period}, [("metric_date", DESCENDING)], limit)
 
-    def find_between(
-        self,
-        document: type[Doc],
-        field: str,
-        start: datetime,
-        end: datetime,
-        *,
-        limit: int = 100_000,
-        event_type: str | None = None,
-    ) -> list[Doc]:
+    def scan_between(
+        self, document: type[Doc], field: str, start: datetime, end: datetime, *, event_type: str | None = None
+    ) -> Iterator[Doc]:
         window: _Mongo = {field: {"$gte": start, "$lt": end}}
         if event_type is not None:
             window["event_type"] = event_type
         left_out = LEFT_OUT.get(document, {})
         without = dict.fromkeys(left_out, 0) or None
-        rows = self._collection(document).find(window, without, limit=limit, sort=[(field, ASCENDING)])
-        return [document.model_validate({**row, **left_out}) for row in rows]
+        with self._collection(document).find(window, without, batch_size=_SCAN_BATCH) as rows:
+            for row in rows:
+                yield document.model_validate({**row, **left_out})
 
     def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
         scored = {

@@ -227,22 +227,32 @@ def test_lists_are_ordered_whatever_the_order_of_insertion(store: Store) -> None
     assert [c.iteration_number for c in store.criticisms_of(thread_id)] == [2, 3]
 
 
-def test_documents_between_two_times_come_in_order_without_the_end(store: Store) -> None:
+def test_documents_between_two_times_come_without_the_end(store: Store) -> None:
     times = [NOW + timedelta(seconds=seconds) for seconds in (3, 1, 2, 0, 4)]
     store.insert_logs([make_log(timestamp=at, event_type=f"e{at.second % 2}") for at in times])
 
-    found = store.find_between(LogEvent, "timestamp", NOW + timedelta(seconds=1), NOW + timedelta(seconds=4))
+    found = store.scan_between(LogEvent, "timestamp", NOW + timedelta(seconds=1), NOW + timedelta(seconds=4))
 
-    assert [event.timestamp.second for event in found] == [1, 2, 3]
-    odd = store.find_between(LogEvent, "timestamp", NOW, NOW + timedelta(seconds=9), event_type="e1", limit=1)
-    assert [event.timestamp.second for event in odd] == [1]
+    assert sorted(event.timestamp.second for event in found) == [1, 2, 3]
+    odd = store.scan_between(LogEvent, "timestamp", NOW, NOW + timedelta(seconds=9), event_type="e1")
+    assert sorted(event.timestamp.second for event in odd) == [1, 3]
+
+
+def test_a_scan_has_no_end_of_its_own_and_may_be_left_early(store: Store) -> None:
+    store.insert_logs([make_log(timestamp=NOW) for _ in range(1200)])
+
+    scan = store.scan_between(LogEvent, "timestamp", NOW, NOW + timedelta(seconds=1))
+
+    next(scan)
+    assert sum(1 for _ in scan) == 1199
+    next(store.scan_between(LogEvent, "timestamp", NOW, NOW + timedelta(seconds=1)))  # and no more of it
 
 
 def test_documents_without_the_time_are_not_between(store: Store) -> None:
     add_thread(store)
     ended = add_thread(store, completed_at=NOW)
 
-    found = store.find_between(Thread, "completed_at", NOW, NOW + timedelta(seconds=1))
+    found = store.scan_between(Thread, "completed_at", NOW, NOW + timedelta(seconds=1))
 
     assert [thread.id for thread in found] == [ended.id]
 
@@ -250,7 +260,7 @@ def test_documents_without_the_time_are_not_between(store: Store) -> None:
 def test_responses_between_two_times_come_without_their_texts(store: Store) -> None:
     add_response(store, prompt_sent="p", response_text="r", self_assessment="s", completion={"text": "t"})
 
-    (found,) = store.find_between(Response, "timestamp", NOW, NOW + timedelta(seconds=1))
+    (found,) = store.scan_between(Response, "timestamp", NOW, NOW + timedelta(seconds=1))
 
     assert (found.prompt_sent, found.response_text, found.self_assessment, found.completion) == (None,) * 4
 

@@ -144,7 +144,7 @@ def test_breakers_open_under_faults_and_close_when_these_end(servers: Servers, t
         logs = [event for thread in threads for event in store.logs_of(thread.id)]
         start, end = threads[0].created_at, cluster.services.clock()
         opened = {
-            e.model_involved for e in store.find_between(LogEvent, "timestamp", start, end, event_type="breaker_opened")
+            e.model_involved for e in store.scan_between(LogEvent, "timestamp", start, end, event_type="breaker_opened")
         }
         requests.delete(f"{cluster.sandbox.address}/sandbox/faults", timeout=5)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,12 +21,11 @@ from orchestratex.domain.base import (
 )
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.metrics import Metrics
-from orchestratex.domain.profile import Profile, RateLimits
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.rules.rollup import count_peak, end_period, roll_up, start_period
+from orchestratex.rules.rollup import Rollup, count_peak, end_period, start_period
 
 START = datetime(2025, 3, 1, 10, tzinfo=UTC)
 
@@ -113,34 +113,30 @@ def make_criticism(thread: Thread, score: float | None) -> CriticismResponse:
     )
 
 
-def make_profile(name: str) -> Profile:
-    return Profile(
-        model_name=name,
-        provider="openai",
-        model_version="1",
-        specialties=[],
-        supported_languages=[],
-        max_context_length=1,
-        strengths="",
-        weaknesses="",
-        best_use_cases=[],
-        api_endpoint="",
-        cost_per_input_token=0,
-        cost_per_output_token=0,
-        rate_limits=RateLimits(requests_per_minute=1, tokens_per_minute=1),
-        created_at=START,
-        updated_at=START,
-    )
-
-
-def roll(**parts: Any) -> Metrics:
-    values: dict[str, Any] = {
-        "period_start": START,
-        "period": Period.HOURLY,
-        "now": at(61),
-        **dict.fromkeys(("sessions", "threads", "responses", "selections", "criticisms", "profiles"), ()),
-    }
-    return roll_up(**{**values, **parts})
+def roll(
+    *,
+    period: Period = Period.HOURLY,
+    sessions: Iterable[Session] = (),
+    threads: Iterable[Thread] = (),
+    responses: Iterable[Response] = (),
+    selections: Iterable[Selection] = (),
+    criticisms: Iterable[CriticismResponse] = (),
+    models: Iterable[str] = (),
+    probes: int = 0,
+    probes_passed: int = 0,
+) -> Metrics:
+    rollup = Rollup(period, START, model_names=models)
+    for session in sessions:
+        rollup.add_session(session)
+    for thread in threads:
+        rollup.add_thread(thread)
+    for response in responses:
+        rollup.add_response(response)
+    for selection in selections:
+        rollup.add_selection(selection)
+    for criticism in criticisms:
+        rollup.add_criticism(criticism)
+    return rollup.result(now=at(61), probes=probes, probes_passed=probes_passed)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +158,7 @@ def test_months_have_their_own_length() -> None:
 
 
 def test_an_empty_window_counts_zero_and_knows_no_means() -> None:
-    metrics = roll(profiles=[make_profile("a"), make_profile("b")])
+    metrics = roll(models=["a", "b"])
 
     assert (metrics.total_sessions, metrics.total_threads, metrics.cost_efficiency.total_cost) == (0, 0, 0)
     assert metrics.average_session_duration is None
@@ -273,4 +269,7 @@ def test_selections_and_criticisms_count_with_their_thread() -> None:
     ],
 )
 def test_peak_is_the_most_sessions_open_at_once(spans: list[tuple[float, float | None]], peak: int) -> None:
-    assert count_peak([make_session(*span) for span in spans], START, at(60)) == peak
+    sessions = [make_session(*span) for span in spans]
+
+    assert count_peak([(s.session_start, s.session_end) for s in sessions], START, at(60)) == peak
+    assert roll(sessions=sessions).system_health.peak_concurrent_sessions == peak
