@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure, WriteConcernError, WriteError
 
+from orchestratex.domain.thread import Thread
 from orchestratex.errors import StoreUnavailableError
 from orchestratex.store.mongo import MongoStore, connect
 
@@ -46,3 +49,12 @@ def test_a_change_of_the_primary_is_an_outage(error: Exception) -> None:
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
     with pytest.raises(type(error)):
         make_store(error).settle("day", "key", 1)
+
+
+def test_a_scan_that_finds_no_server_is_an_outage_too() -> None:
+    store = MongoStore(connect("mongodb://127.0.0.1:1", patience_s=0.1), "nowhere")
+    moment = datetime(2025, 1, 1, tzinfo=UTC)
+
+    with pytest.raises(StoreUnavailableError):
+        next(store.scan_between(Thread, "completed_at", moment, moment))
+    store.close()
