@@ -17,6 +17,7 @@ from tests.faults.trial import Row, Trial
 
 WORKERS = ("worker", "control")
 GRACE_S = 60.0
+SLACK_S = 5.0  # for a process to end on a busy machine
 
 IN_FLIGHT = {"in flight": FaultPoint.CALL_SENT}
 BEFORE_WRITE = {"between call and write": FaultPoint.CALL_ANSWERED}
@@ -73,14 +74,18 @@ def terminate_worker(trial: Trial) -> None:
     with trial.fault():
         member.process.signal(signal.SIGTERM)
     code = _await_exit(member)
-    crashes = sum(r.crashes for t in trial.threads for r in trial.rig.services.store.responses_of(t.id))
+    crashes = _count_crashes(trial)
     trial.expect(code == 0, f"the worker ended with exit code {code}")
     trial.expect(crashes == 0, f"{crashes} calls lost their worker although it was asked politely")
     trial.rig.supervise()
 
 
 def terminate_softly(trial: Trial) -> None:
-    """SIGTERM on prefork with a soft time: short calls end in it, long ones are given back and made again."""
+    """SIGTERM on prefork with a soft time: short calls end in it, long ones are given back and made again.
+
+    A task whose acceptance Celery has not read yet when the signal comes cannot be cancelled: it is waited for. So the
+    worker may take one call longer than its soft time.
+    """
     trial.submit()
     trial.await_calls()
     member = _busiest(trial)
@@ -89,8 +94,12 @@ def terminate_softly(trial: Trial) -> None:
     _await_exit(member)
     took_s = time.time() - started
     trial.note_fault(started, seconds=took_s)  # a call in flight at the end of the soft time is lost
-    trial.expect(took_s < SOFT_S + 5, f"the worker took {took_s:.1f} s to end")
+    call_s = trial.row.latency_s
+    trial.expect(took_s < SOFT_S + SLACK_S + call_s, f"the worker took {took_s:.1f} s to end")
     trial.rig.supervise()
+    if call_s > SOFT_S:
+        trial.await_end()
+        trial.expect(_count_crashes(trial) > 0, "no call was given back")
 
 
 def terminate_control(trial: Trial) -> None:
@@ -105,6 +114,10 @@ def terminate_control(trial: Trial) -> None:
         code = _await_exit(member)
     trial.expect(code == 0, f"the control worker ended with exit code {code}")
     trial.rig.supervise()
+
+
+def _count_crashes(trial: Trial) -> int:
+    return sum(r.crashes for t in trial.threads for r in trial.rig.services.store.responses_of(t.id))
 
 
 def _dead(trial: Trial) -> bool:
