@@ -46,11 +46,13 @@ UNIQUE_INDEXES: Final[dict[str, list[list[tuple[str, int]]]]] = {
     "algorithm_metrics": [[("time_period", UP), ("metric_date", UP)]],
 }
 
+# MongoDB takes a partial index only for a question that holds its condition, in these words: see test_query_plans.py
 _IS_LEASED = {"lease_token": {"$type": "string"}}
 WORK_INDEXES: Final[dict[str, list[tuple[list[tuple[str, int]], dict[str, Any]]]]] = {
     "user_sessions": [
         ([("held_nanos", UP)], {"held_nanos": {"$gt": 0}}),
         ([("is_cancelling", UP)], {"is_cancelling": True}),
+        ([("session_start", UP)], {}),
     ],
     "budget_days": [([("held_nanos", UP)], {"held_nanos": {"$gt": 0}})],
     "conversation_threads": [
@@ -65,6 +67,8 @@ WORK_INDEXES: Final[dict[str, list[tuple[list[tuple[str, int]], dict[str, Any]]]
         ([("domain", UP), ("model_name", UP)], {"selection_score": {"$type": "number"}, "role": "primary"}),
         ([("timestamp", UP)], {}),
     ],
+    "model_selection_history": [([("timestamp", UP)], {})],
+    "criticism_responses": [([("timestamp", UP)], {})],
     "orchestration_logs": [([("thread_id", UP), ("timestamp", UP)], {}), ([("timestamp", UP)], {})],
 }
 

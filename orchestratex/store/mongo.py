@@ -93,7 +93,8 @@ _PASSING = {  # codes of errors that go by: the same operation may be tried agai
 _SELECTION_KEY = ("thread_id", "iteration_number", "selection_phase", "ordinal")
 _FREED: _Mongo = {"lease_token": None, "lease_until": None}
 _RESET: _Mongo = {"crashes": 0, "errors": 0, "dispatches": 0, "not_before": None}  # with every move
-_EVALUATED: _Mongo = {"due_step": Step.EVALUATE, "is_queued": {"$ne": True}}
+# partial indexes are taken for questions that repeat their condition word for word: hence a $type beside a value
+_EVALUATED: _Mongo = {"due_step": {"$eq": Step.EVALUATE, "$type": "string"}, "is_queued": {"$ne": True}}
 _BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
 _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
 _OLDEST_FIRST = [("dispatched_at", ASCENDING)]
@@ -295,7 +296,7 @@ class MongoStore(MongoPlaces, MongoTurns):
     def scan_between(
         self, document: type[Doc], field: str, start: datetime, end: datetime, *, event_type: str | None = None
     ) -> Iterator[Doc]:
-        window: _Mongo = {field: {"$gte": start, "$lt": end}}
+        window: _Mongo = {field: {"$gte": start, "$lt": end, "$type": "date"}}
         if event_type is not None:
             window["event_type"] = event_type
         left_out = LEFT_OUT.get(document, {})
@@ -308,7 +309,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         scored = {
             "role": Role.PRIMARY,
             "purpose": Purpose.ANSWER,
-            "selection_score": {"$ne": None},
+            "selection_score": {"$type": "number"},
             "domain": domain,
         }
         rows = self._responses.aggregate(
@@ -427,7 +428,7 @@ class MongoStore(MongoPlaces, MongoTurns):
 
     def renew_leases(self, tokens: Sequence[str], *, lease_s: float) -> set[str]:
         held: set[str] = set()
-        ours = {"lease_token": {"$in": list(tokens)}}
+        ours = {"lease_token": {"$in": list(tokens), "$type": "string"}}
         wanted = {**ours, "status": ResponseStatus.PENDING}
         for collection, mine in ((self._responses, wanted), (self._threads, ours)):
             collection.update_many(mine, [{"$set": {"lease_until": _in(lease_s)}}])
@@ -681,7 +682,7 @@ class MongoStore(MongoPlaces, MongoTurns):
 
     def threads_past_deadline(self, *, limit: int) -> list[Thread]:
         running = {
-            "due_step": {"$nin": [None, Step.FINISH]},
+            "due_step": {"$ne": Step.FINISH, "$type": "string"},
             "deadline_at": {"$type": "date"},
             "is_queued": {"$ne": True},
         }

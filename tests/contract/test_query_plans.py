@@ -1,0 +1,83 @@
+"""What is asked all the time finds its documents by an index: no question reads the whole history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from orchestratex.domain.base import Domain
+from orchestratex.domain.criticism import CriticismResponse
+from orchestratex.domain.log import LogEvent
+from orchestratex.domain.response import Response
+from orchestratex.domain.selection import Selection
+from orchestratex.domain.session import Session
+from orchestratex.domain.thread import Thread
+from orchestratex.store.mongo import MongoStore
+from tests.make import NOW, make_response, make_thread
+
+pytestmark = pytest.mark.integration
+
+LATER = NOW + timedelta(hours=1)
+SOME = ObjectId()
+
+QUESTIONS: dict[str, Callable[[MongoStore], object]] = {
+    "renew leases": lambda s: s.renew_leases(["a", "b"], lease_s=20),
+    "expired threads": lambda s: s.expired_threads(limit=5),
+    "expired responses": lambda s: s.expired_responses(limit=5),
+    "overdue threads": lambda s: s.overdue_threads(resend_s=1, doubles=True, limit=5),
+    "overdue responses": lambda s: s.overdue_responses(resend_s=1, doubles=True, limit=5),
+    "overdue panels": lambda s: s.overdue_panels(limit=5),
+    "straggling panels": lambda s: s.straggling_panels(limit=5),
+    "threads past their deadline": lambda s: s.threads_past_deadline(limit=5),
+    "idle sessions": lambda s: s.idle_sessions(idle_s=1, limit=5),
+    "cancelling sessions": lambda s: s.cancelling_sessions(limit=5),
+    "reservations": lambda s: s.accounts_with_reservations(limit=5),
+    "places of nobody": lambda s: s.orphaned_places(age_s=1, limit=5),
+    "threads without a place": lambda s: s.placeless_threads(limit=5),
+    "threads in line": lambda s: s.queued_threads(without_users=["u"], limit=5),
+    "quality in a domain": lambda s: s.domain_quality(Domain.CODING),
+    "traffic of a model": lambda s: s.has_completed_since("gpt4", NOW),
+    "totals of a thread": lambda s: s.thread_totals(SOME),
+    "pending of a thread": lambda s: s.pending_of(SOME),
+    "threads of a session": lambda s: s.threads_of(SOME),
+    "selections of a thread": lambda s: s.selections_of(SOME),
+    "criticisms of a thread": lambda s: s.criticisms_of(SOME),
+    "logs of a thread": lambda s: s.logs_of(SOME),
+    "sessions of an hour": lambda s: list(s.scan_between(Session, "session_start", NOW, LATER)),
+    "threads of an hour": lambda s: list(s.scan_between(Thread, "completed_at", NOW, LATER)),
+    "responses of an hour": lambda s: list(s.scan_between(Response, "timestamp", NOW, LATER)),
+    "selections of an hour": lambda s: list(s.scan_between(Selection, "timestamp", NOW, LATER)),
+    "criticisms of an hour": lambda s: list(s.scan_between(CriticismResponse, "timestamp", NOW, LATER)),
+    "probes of an hour": lambda s: list(s.scan_between(LogEvent, "timestamp", NOW, LATER, event_type="model_probed")),
+}
+SMALL = ("ai_model_profiles", "places", "system_samples", "budget_days")  # as many as models, samples and days
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_no_question_reads_a_whole_collection(mongo_store: MongoStore, question: str) -> None:
+    thread = make_thread()
+    mongo_store.insert_threads([thread])
+    mongo_store.insert_responses([make_response(thread_id=thread.id, session_id=thread.session_id)])
+    database = mongo_store.database
+    database.command("profile", 2)
+    try:
+        QUESTIONS[question](mongo_store)
+    finally:
+        database.command("profile", 0)
+
+    asked = list(database["system.profile"].find({"op": {"$in": ["query", "update", "command", "getmore"]}}))
+    ops = [op for op in asked if "planSummary" in op]
+    assert ops, "nothing was asked"
+    assert [_describe(op) for op in ops if "COLLSCAN" in op["planSummary"] and _collection(op) not in SMALL] == []
+
+
+def _collection(op: dict[str, Any]) -> str:
+    return str(op["ns"]).split(".", 1)[1]
+
+
+def _describe(op: dict[str, Any]) -> str:
+    return f"{_collection(op)}: {op['planSummary']} {op.get('command')}"
