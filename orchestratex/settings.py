@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     session_idle_s: Seconds = 1800  # a session without a running thread for this long has ended
     measure_s: Seconds = 60
     probe_s: Seconds = 60
+    probe_timeout_s: Seconds = 20  # who cannot say yes in this time is not well, and control has other work
 
     # workers
     worker_concurrency: int = Field(default=64, ge=1)  # calls in flight in one worker process (threads)

@@ -13,6 +13,7 @@ from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion
 
 # Asked by a client that had to wait for its connection, just before the request leaves: False when nobody wants it now.
+TIME_LIMIT_S: Final[ContextVar[float | None]] = ContextVar("time_limit_s", default=None)  # less than the client's own
 STILL_WANTED: Final[ContextVar[Callable[[], bool] | None]] = ContextVar("still_wanted", default=None)
 
 

@@ -37,7 +37,7 @@ from orchestratex.errors import (
     ProviderTimeoutError,
 )
 from orchestratex.providers.addresses import is_forbidden
-from orchestratex.providers.base import STILL_WANTED
+from orchestratex.providers.base import STILL_WANTED, TIME_LIMIT_S
 
 _CHUNK = 65_536
 _QUICK_HANDSHAKE_S = 0.25  # after a longer one the call's thread may have been cancelled
@@ -189,11 +189,12 @@ class HttpClient:
         return prepared
 
     def _send(self, model: str, prepared: requests.PreparedRequest) -> Reply:
-        deadline = time.monotonic() + self._read_timeout_s
-        timeouts = (self._connect_timeout_s, self._read_timeout_s)
+        limit_s = min(self._read_timeout_s, TIME_LIMIT_S.get() or math.inf)
+        deadline = time.monotonic() + limit_s
+        timeouts = (self._connect_timeout_s, limit_s)
         try:
             with self._session.send(prepared, stream=True, timeout=timeouts, allow_redirects=False) as reply:
-                content = self._read(model, reply, deadline)
+                content = self._read(model, reply, deadline, limit_s)
         except requests.exceptions.InvalidSchema as error:
             raise ProviderNotFoundError(model, f"{prepared.url!r} is no HTTP address") from error
         except requests.exceptions.ProxyError as error:  # raised only before the proxy has taken the request
@@ -201,18 +202,18 @@ class HttpClient:
         except requests.ConnectTimeout as error:
             raise ProviderConnectionError(model, f"no connection within {self._connect_timeout_s:g} s") from error
         except requests.Timeout as error:
-            raise ProviderTimeoutError(model, f"no answer within {self._read_timeout_s:g} s") from error
+            raise ProviderTimeoutError(model, f"no answer within {limit_s:g} s") from error
         except requests.ConnectionError as error:
             raise _connection_error(model, error) from error
         except ReadTimeoutError as error:
-            raise ProviderTimeoutError(model, f"no complete answer within {self._read_timeout_s:g} s") from error
+            raise ProviderTimeoutError(model, f"no complete answer within {limit_s:g} s") from error
         except (requests.RequestException, HTTPError) as error:
             raise ProviderDisconnectedError(model, f"the answer broke off ({type(error).__name__})") from error
         if reply.status_code != requests.codes.ok:
             raise _status_error(model, reply, _hide_key(content, prepared))
         return Reply(_parse_object(model, content, prepared), _request_id(reply))
 
-    def _read(self, model: str, reply: requests.Response, deadline: float) -> bytes:
+    def _read(self, model: str, reply: requests.Response, deadline: float, limit_s: float) -> bytes:
         """The whole body, bounded in size and in time.
 
         A read timeout alone lets a slow drip go on for ever, and so does every read that waits for a full chunk.
@@ -225,7 +226,7 @@ class HttpClient:
             if size > self._max_bytes:
                 raise MalformedCompletionError(model, f"the answer is longer than {self._max_bytes} bytes")
             if time.monotonic() > deadline:
-                raise ProviderTimeoutError(model, f"no complete answer within {self._read_timeout_s:g} s")
+                raise ProviderTimeoutError(model, f"no complete answer within {limit_s:g} s")
         return b"".join(parts)
 
 

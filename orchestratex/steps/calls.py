@@ -255,8 +255,10 @@ def _send(sending: _Sending, lease: Lease, services: Services) -> Called:
     except ProviderError as failure:
         return _conclude_failure(sending, failure, services)
     services.faults.reach(FaultPoint.CALL_ANSWERED)
-    _report_success(sending, completion, services)
-    return _save(sending, completion, lease, services)
+    try:
+        return _save(sending, completion, lease, services)  # first of all: it is paid for
+    finally:
+        _report_success(sending, completion, services)
 
 
 def _call_limit_s(services: Services) -> float:
@@ -284,7 +286,10 @@ def _conclude_late(sending: _Sending, outcome: Outcome, services: Services) -> N
             _report_success(sending, outcome, services)
             _keep_late(sending, sending.cost(outcome), services, completion=outcome)
         elif isinstance(outcome, ProviderError):
-            gates.report_failure(sending.response, sending.passage, outcome, sending.estimated, services)
+            if isinstance(outcome, CallUnwantedError):  # it never left, and says nothing about the model
+                gates.give_up(sending.response, sending.passage, services)
+            else:
+                gates.report_failure(sending.response, sending.passage, outcome, sending.estimated, services)
             nothing = AttemptCost(nanos=0, source=CostSource.COMPUTED)
             _keep_late(sending, sending.charge_of(outcome) or nothing, services)
         else:

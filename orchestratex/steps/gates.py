@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import dataclass
 
 from orchestratex.domain.base import Component, LogLevel
@@ -17,10 +18,12 @@ from orchestratex.errors import (
     ProviderOverloadedError,
     ProviderRateLimitedError,
     ProviderTimeoutError,
+    StoreUnavailableError,
 )
 from orchestratex.limits.breaker import BreakerState
 from orchestratex.steps.services import Services
 
+_log = logging.getLogger(__name__)
 _BREAKING = (  # the provider's own trouble; a 429 is the limiter's matter, a refusal shows that the model answers
     ProviderOverloadedError,
     ProviderTimeoutError,
@@ -134,7 +137,10 @@ def record_outcome(model: str, services: Services, *, ok: bool, is_trial: bool) 
     if changed is None:
         return
     is_open = changed is not BreakerState.CLOSED
-    services.store.update_profile(model, {"is_available": not is_open})
+    try:
+        services.store.update_profile(model, {"is_available": not is_open})
+    except StoreUnavailableError as error:  # the next probe says it; what the call brought has still to be saved
+        _log.warning("that %s is %s cannot be noted: %s", model, changed.value, error)
     services.cache.forget()
     services.journal.write(
         Component.ORCHESTRATOR,

@@ -38,6 +38,11 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
     known = services.store.panel_of(thread.id, iteration=thread.current_iteration)
     started = time.monotonic()
     pending = known or _reserve(thread, answer, evaluators, services)
+    if pending and not known:
+        services.store.insert_responses(pending)
+        if not _is_held(thread, pending, started, services):
+            services.store.supersede_responses(thread.id, up_to=thread.current_iteration)
+            pending = []
     if evaluators and not pending:
         unscored = IterationScore(
             iteration=thread.current_iteration, response_id=answer.id, model_name=answer.model_name, score=None
@@ -46,10 +51,7 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
         earlier = [score for score in thread.scores if score.iteration != unscored.iteration]
         changes = {**halt.changes, **best, "scores": [*earlier, unscored]}
         return services.store.move_thread(thread, Move(Step.FINISH, changes).fields(thread))
-    if not known:
-        services.store.insert_responses(pending)
-        _hold_again(thread, pending, started, services)
-    elif thread.retries:  # it was left behind when the thread ended
+    if known and thread.retries:  # it was left behind when the thread ended
         services.store.reopen_responses([response.id for response in known])
     services.faults.reach(FaultPoint.PANEL_INSERTED)
     return services.store.move_thread(
@@ -132,11 +134,15 @@ def _reserve(thread: Thread, answer: Response, evaluators: list[Profile], servic
     return []
 
 
-def _hold_again(thread: Thread, pending: list[Response], started: float, services: Services) -> None:
-    """A process that stood still between reserving and inserting may have lost what it held: nobody knew for whom."""
-    if time.monotonic() - started > services.settings.lease_s / 2:
-        amounts = {f"{response.id}_1": response.reserved_nanos for response in pending}
-        budget.reserve(thread.session_id, thread.user_id, amounts, services)
+def _is_held(thread: Thread, pending: list[Response], started: float, services: Services) -> bool:
+    """Whether the panel's money is held, and is held again where it was lost; False: others have it now.
+
+    A process that stood still between reserving and inserting may have lost it: nobody knew for whom it was.
+    """
+    if time.monotonic() - started <= services.settings.lease_s / 2:
+        return True
+    amounts = {f"{response.id}_1": response.reserved_nanos for response in pending}
+    return budget.reserve(thread.session_id, thread.user_id, amounts, services).is_granted
 
 
 def _report_dropped(thread: Thread, dropped: list[Response], services: Services) -> None:

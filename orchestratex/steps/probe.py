@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from orchestratex.domain.base import Component, LogLevel, to_nanos
 from orchestratex.domain.profile import Profile
 from orchestratex.errors import LimiterUnavailableError, ProviderError, ProviderNotFoundError
 from orchestratex.limits.breaker import BreakerState
-from orchestratex.providers.base import CompletionRequest
+from orchestratex.providers.base import TIME_LIMIT_S, CompletionRequest
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
 from orchestratex.steps.budget import day_account
 from orchestratex.steps.gates import record_outcome
@@ -21,6 +22,7 @@ from orchestratex.steps.services import Services
 PROBES = "probes"  # the day account that real calls draw on
 _SYSTEM = "You are asked whether you are reachable."
 _USER = "Reply with the word: yes"
+_AT_ONCE = 8  # models
 _MAX_TOKENS = 512  # reasoning models spend a few hundred tokens before their first word
 
 
@@ -39,10 +41,13 @@ def probe(services: Services) -> dict[str, bool]:
     Real traffic in the last interval proves health; else the free list of models is asked. A model whose breaker is not
     closed, and one whose endpoint has no list, gets a real call: its outcome decides about the breaker.
     """
-    return {profile.model_name: _probe(profile, services) for profile in services.usable_profiles()}
+    profiles = services.usable_profiles()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # one that hangs keeps no other waiting
+        return dict(pool.map(lambda profile: (profile.model_name, _probe(profile, services)), profiles))
 
 
 def _probe(profile: Profile, services: Services) -> bool:
+    TIME_LIMIT_S.set(services.settings.probe_timeout_s)  # of this thread of the pool
     started = time.perf_counter()
     finding = _examine(profile, services)
     passed = finding.problem is None

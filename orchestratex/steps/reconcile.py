@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from bson import ObjectId
@@ -28,7 +29,7 @@ from orchestratex.domain.base import (
 from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import BrokerUnavailableError, NotFoundError, UnavailableError
+from orchestratex.errors import BrokerUnavailableError, UnavailableError
 from orchestratex.steps import places
 from orchestratex.steps.announce import announce_thread
 from orchestratex.steps.finish import end_bare
@@ -40,10 +41,10 @@ from orchestratex.steps.poison import contain, settle_as_recorded, unknown_charg
 from orchestratex.steps.probe import PROBES
 from orchestratex.steps.pulse import CONTROL
 from orchestratex.steps.services import Services
-from orchestratex.store.base import Account
+from orchestratex.store.base import Account, HeldCall
 
 _log = logging.getLogger(__name__)
-_Found = TypeVar("_Found", bound=Document)
+_Found = TypeVar("_Found", bound="Document | _Held")
 _BATCH = 500  # documents of each kind a pass looks at: the next pass is seconds away
 _LEASE = "reconcile"
 _GAP_PASSES = 3  # passes missed in a row that mean an outage
@@ -326,37 +327,57 @@ def _sample_queue(services: Services) -> bool:
 
 
 def _settle_orphans(services: Services) -> int:
+    """Settle what is held for attempts that are over. All calls are looked at together: most are still to be made."""
     accounts = services.store.accounts_with_reservations(limit=_BATCH)
-    return sum(_settle_orphan(account, key, services) for account in accounts for key in account.reservations)
+    ids = {_response_id(key) for account in accounts for key in account.reservations}
+    calls = services.store.held_calls(list(ids))
+    held = [_Held(account, key, calls.get(_response_id(key))) for account in accounts for key in account.reservations]
+    return _mend_each(held, _settle_orphan, services)
 
 
-def _settle_orphan(account: Account, key: str, services: Services) -> bool:
+@dataclass(frozen=True)
+class _Held:
+    """A reservation, and the call that it is for; None: there is no such call."""
+
+    account: Account
+    key: str
+    call: HeldCall | None
+
+    @property
+    def id(self) -> str:
+        return f"{self.key} in {self.account.id}"
+
+
+def _response_id(key: str) -> ObjectId:
+    return ObjectId(key.partition("_")[0])
+
+
+def _settle_orphan(held: _Held, services: Services) -> bool:
     """Settle a reservation whose attempt is over: at its recorded cost, or at nothing when it was never sent."""
-    response_id, _, attempt = key.partition("_")
-    try:
-        response = services.store.get_response(ObjectId(response_id))
-    except NotFoundError:
+    account, key, call = held.account, held.key, held.call
+    if call is None:
         return _settle_unknown(account, key, services)
-    if response.lease_token is not None:
+    if call.lease_token is not None:
         return False
-    if _is_settled(response, int(attempt)):
+    attempt = key.partition("_")[2]
+    if _is_settled(call, int(attempt)):
         return services.store.settle(account.id, key, 0)
-    charged = response.attempt_costs.get(attempt)
-    if charged is None and response.status is ResponseStatus.PENDING and int(attempt) > response.attempt:
+    charged = call.attempt_costs.get(attempt)
+    if charged is None and call.status is ResponseStatus.PENDING and int(attempt) > call.attempt:
         return False  # a panel's reservation whose evaluation has not been claimed yet
-    if response.status is not ResponseStatus.PENDING:
-        services.settle_totals(response.thread_id)
+    if call.status is not ResponseStatus.PENDING:
+        services.settle_totals(call.thread_id)
     nanos, is_estimate = _amount(charged)
     return services.store.settle(account.id, key, nanos, is_estimate=is_estimate)
 
 
-def _is_settled(response: Response, attempt: int) -> bool:
+def _is_settled(call: HeldCall, attempt: int) -> bool:
     """Whether the attempt's money was settled before: it saved its completion, settled, and closed the response.
 
     Then the reservation is one that somebody made again who opened the panel a second time.
     """
-    is_closed = response.status in {ResponseStatus.COMPLETED, ResponseStatus.FAILED}
-    return is_closed and response.completion is not None and attempt == response.attempt
+    is_closed = call.status in {ResponseStatus.COMPLETED, ResponseStatus.FAILED}
+    return is_closed and call.has_completion and attempt == call.attempt
 
 
 def _settle_unknown(account: Account, key: str, services: Services) -> bool:
@@ -364,10 +385,9 @@ def _settle_unknown(account: Account, key: str, services: Services) -> bool:
 
     A panel reserves just before it inserts, so nothing was sent. A probe may have been: it is charged in full.
     """
-    age_s = (services.clock() - account.updated_at).total_seconds() if account.updated_at else 0.0
     is_probe = isinstance(account.id, str) and account.id.endswith(f"/{PROBES}")
     cost = account.reservations[key] if is_probe else 0
-    return age_s > services.settings.lease_s and services.store.settle(account.id, key, cost)
+    return account.idle_s > services.settings.lease_s and services.store.settle(account.id, key, cost)
 
 
 def _amount(charged: AttemptCost | None) -> tuple[int, bool]:
@@ -383,7 +403,8 @@ def _end_idle_sessions(services: Services) -> int:
 
 
 def _end_idle_session(session: Session, services: Services) -> bool:
-    return services.store.end_session(session.id, idle_status(session.id, services), services.clock())
+    status, read_at = idle_status(session.id, services), session.updated_at  # a thread may come in meanwhile
+    return services.store.end_session(session.id, status, services.clock(), unchanged_since=read_at)
 
 
 def idle_status(session_id: ObjectId, services: Services) -> SessionStatus:

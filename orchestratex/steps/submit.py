@@ -172,8 +172,8 @@ def _take_in(
         _insert_session(session, services)
     services.store.insert_threads(entry.threads, deadline_s=services.settings.thread_deadline_s)
     services.faults.reach(FaultPoint.SUBMITTED)
+    services.store.touch_session(session.id)  # who ends idle sessions meanwhile sees it, or is seen in the next line
     _require_active(session.id, entry.threads, services)
-    services.store.set_session(session.id, {"updated_at": services.clock()})
     places.enter(entry, services)
     return entry.threads
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
 
 from bson import ObjectId
+from pydantic import Field
 
 from orchestratex.domain.base import MAX_ITERATIONS, Document, Record, ResponseStatus, SessionStatus, UtcDate
 from orchestratex.domain.criticism import CriticismResponse
@@ -56,7 +57,7 @@ class Account(Record):
     held_nanos: int = 0
     reservations: dict[str, int] = {}  # worst case of each call that may still be charged, by <response>_<attempt>
     estimates: dict[str, int] = {}
-    updated_at: UtcDate | None = None
+    idle_s: float = 0.0  # since it changed last, by the store's clock; known where accounts are listed
 
     @property
     def left(self) -> int | None:
@@ -64,6 +65,18 @@ class Account(Record):
         if self.cost_limit_nanos is None:
             return None
         return self.cost_limit_nanos - self.total_cost_nanos - self.held_nanos
+
+
+class HeldCall(Record):
+    """What decides about the reservation of a call's attempt."""
+
+    id: ObjectId = Field(alias="_id")
+    thread_id: ObjectId
+    status: ResponseStatus
+    attempt: int
+    lease_token: str | None = None
+    attempt_costs: dict[str, AttemptCost] = {}
+    has_completion: bool = False
 
 
 class Place(Record):
@@ -200,6 +213,9 @@ class Store(Protocol):
     def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
         """For each model: mean aggregate score of its initial responses in this domain, and how many there were."""
 
+    def held_calls(self, response_ids: Sequence[ObjectId]) -> dict[ObjectId, HeldCall]:
+        """How the calls stand for which reservations are held, by id; unknown ones are left out."""
+
     def pending_of(self, thread_id: ObjectId) -> list[Response]:
         """A thread's pending responses, without prompts and raw completions."""
 
@@ -329,15 +345,24 @@ class Store(Protocol):
         """Record what is known anew about a model."""
 
     def end_session(
-        self, session_id: ObjectId, status: SessionStatus, ended_at: datetime, *, is_cancelling: bool = False
+        self,
+        session_id: ObjectId,
+        status: SessionStatus,
+        ended_at: datetime,
+        *,
+        is_cancelling: bool = False,
+        unchanged_since: datetime | None = None,
     ) -> bool:
-        """End an active session; False when it has ended already.
+        """End an active session; False when it has ended already, or was changed since its `updated_at` was read.
 
         `is_cancelling` notes that its threads have yet to be cancelled.
         """
 
     def reopen_session(self, session_id: ObjectId) -> None:
-        """Make an ended session active again."""
+        """Make a session active again, and note that something happens in it."""
+
+    def touch_session(self, session_id: ObjectId) -> None:
+        """Note that something happens in a session: it is not idle."""
 
     def cancelling_sessions(self, *, limit: int) -> list[Session]:
         """Ended sessions whose threads have yet to be cancelled."""

@@ -42,6 +42,7 @@ from orchestratex.store.base import (
     AccountId,
     Changes,
     Doc,
+    HeldCall,
     ModelStats,
     Place,
     ThreadTotals,
@@ -72,6 +73,7 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         self._clock = clock
         self._lock = threading.RLock()
         self._days: dict[str, Account] = {}
+        self._day_times: dict[str, datetime] = {}
         self._samples: dict[str, tuple[int, datetime]] = {}
         self._places: dict[ObjectId, Place] = {}
         self._turns: dict[str, datetime] = {}
@@ -392,22 +394,33 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
                     self._put(profile, {**changes, "updated_at": self._now()})
 
     def end_session(
-        self, session_id: ObjectId, status: SessionStatus, ended_at: datetime, *, is_cancelling: bool = False
+        self,
+        session_id: ObjectId,
+        status: SessionStatus,
+        ended_at: datetime,
+        *,
+        is_cancelling: bool = False,
+        unchanged_since: datetime | None = None,
     ) -> bool:
         with self._lock:
             session = self._known(Session, session_id)
             if session is None or session.status is not SessionStatus.ACTIVE:
                 return False
-            ended = {"status": status, "session_end": ended_at, "updated_at": ended_at, "is_cancelling": is_cancelling}
-            self._put(session, ended)
+            if unchanged_since not in (None, session.updated_at):
+                return False
+            ended = {"status": status, "session_end": ended_at, "is_cancelling": is_cancelling}
+            self._put(session, {**ended, "updated_at": self._now()})
             return True
 
     def reopen_session(self, session_id: ObjectId) -> None:
         with self._lock:
             session = self._known(Session, session_id)
-            if session is not None and session.status is not SessionStatus.ACTIVE:
+            if session is not None:
                 active = {"status": SessionStatus.ACTIVE, "session_end": None, "is_cancelling": False}
                 self._put(session, {**active, "updated_at": self._now()})
+
+    def touch_session(self, session_id: ObjectId) -> None:
+        self._change(Session, session_id, {"updated_at": self._now()})
 
     def cancelling_sessions(self, *, limit: int) -> list[Session]:
         return [session for session in self._all(Session) if session.is_cancelling][:limit]
@@ -460,7 +473,24 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
     def accounts_with_reservations(self, *, limit: int) -> list[Account]:
         with self._lock:
             accounts = [*(self.get_account(session.id) for session in self._all(Session)), *self._days.values()]
-            return [account for account in accounts if account.reservations][:limit]
+            found = [account for account in accounts if account.reservations][:limit]
+            return [a.model_copy(update={"idle_s": self._idle_s(a.id)}) for a in found]
+
+    def held_calls(self, response_ids: Sequence[ObjectId]) -> dict[ObjectId, HeldCall]:
+        found = (self._known(Response, each) for each in response_ids)
+        return {
+            r.id: HeldCall.model_validate({**dict(r), "_id": r.id, "has_completion": r.completion is not None})
+            for r in found
+            if r is not None
+        }
+
+    def _idle_s(self, account_id: AccountId) -> float:
+        changed = (
+            self._day_times[account_id]
+            if isinstance(account_id, str)
+            else self._get(Session, account_id, "session_id").updated_at
+        )
+        return (self._now() - changed).total_seconds()
 
     def _known_account(self, account_id: AccountId) -> Account | None:
         is_known = isinstance(account_id, str) or account_id in self._tables[Session]
@@ -469,7 +499,8 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
     def _put_account(self, account: Account, changes: Changes) -> None:
         now = self._now()
         if isinstance(account.id, str):
-            self._days[account.id] = account.model_copy(update={**changes, "updated_at": now})
+            self._days[account.id] = account.model_copy(update=changes)
+            self._day_times[account.id] = now
             return
         total = changes.get("total_cost_nanos", account.total_cost_nanos)
         session = self._get(Session, account.id, "session_id")

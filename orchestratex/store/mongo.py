@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from bson import ObjectId
 from bson.codec_options import CodecOptions
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pymongo import ASCENDING, DESCENDING, MongoClient, ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
@@ -59,12 +60,14 @@ from orchestratex.store.base import (
     AccountId,
     Changes,
     Doc,
+    HeldCall,
     ModelStats,
     ThreadTotals,
 )
 from orchestratex.store.places import MongoPlaces
 from orchestratex.store.turns import MongoTurns
 
+_log = logging.getLogger(__name__)
 _Work = TypeVar("_Work", bound=Leased)
 _Class = TypeVar("_Class")
 _Mongo = dict[str, Any]
@@ -91,6 +94,7 @@ _PASSING = {  # codes of errors that go by: the same operation may be tried agai
     14031,  # OutOfDiskSpace
 }
 _SELECTION_KEY = ("thread_id", "iteration_number", "selection_phase", "ordinal")
+_TOUCHED: _Mongo = {"$currentDate": {"updated_at": True}}
 _FREED: _Mongo = {"lease_token": None, "lease_until": None}
 _RESET: _Mongo = {"crashes": 0, "errors": 0, "dispatches": 0, "not_before": None}  # with every move
 # partial indexes are taken for questions that repeat their condition word for word: hence a $type beside a value
@@ -542,21 +546,26 @@ class MongoStore(MongoPlaces, MongoTurns):
         self._collection(Profile).update_one({"model_name": model_name}, update)
 
     def end_session(
-        self, session_id: ObjectId, status: SessionStatus, ended_at: datetime, *, is_cancelling: bool = False
+        self,
+        session_id: ObjectId,
+        status: SessionStatus,
+        ended_at: datetime,
+        *,
+        is_cancelling: bool = False,
+        unchanged_since: datetime | None = None,
     ) -> bool:
-        ended = {
-            "status": status,
-            "session_end": ended_at,
-            "updated_at": ended_at,
-            "is_cancelling": is_cancelling,
-        }
-        active = {"_id": session_id, "status": SessionStatus.ACTIVE}
-        return self._sessions.update_one(active, {"$set": ended}).modified_count == 1
+        ended = {"status": status, "session_end": ended_at, "is_cancelling": is_cancelling}
+        active: _Mongo = {"_id": session_id, "status": SessionStatus.ACTIVE}
+        if unchanged_since is not None:
+            active["updated_at"] = unchanged_since
+        return self._sessions.update_one(active, {"$set": ended, **_TOUCHED}).modified_count == 1
 
     def reopen_session(self, session_id: ObjectId) -> None:
-        ended = {"_id": session_id, "status": {"$ne": SessionStatus.ACTIVE}}
         active = {"status": SessionStatus.ACTIVE, "session_end": None, "is_cancelling": False}
-        self._sessions.update_one(ended, {"$set": active, "$currentDate": {"updated_at": True}})
+        self._sessions.update_one({"_id": session_id}, {"$set": active, **_TOUCHED})
+
+    def touch_session(self, session_id: ObjectId) -> None:
+        self._sessions.update_one({"_id": session_id}, _TOUCHED)
 
     def cancelling_sessions(self, *, limit: int) -> list[Session]:
         return self._find(Session, {"is_cancelling": True}, [], limit)
@@ -617,20 +626,29 @@ class MongoStore(MongoPlaces, MongoTurns):
         raise NotFoundError("session_id", f"{account_id} names nothing")
 
     def accounts_with_reservations(self, *, limit: int) -> list[Account]:
-        rows = [
-            row
-            for collection in (self._sessions, self._days)
-            for row in collection.find({"held_nanos": {"$gt": 0}}, sort=[("updated_at", ASCENDING)], limit=limit)
+        idle_ms = {"$subtract": ["$$NOW", {"$ifNull": ["$updated_at", "$$NOW"]}]}
+        listed: list[_Mongo] = [
+            {"$match": {"held_nanos": {"$gt": 0}}},
+            {"$sort": {"updated_at": ASCENDING}},
+            {"$limit": limit},
+            {"$set": {"idle_s": {"$divide": [idle_ms, 1000]}, "id": "$_id"}},
         ]
-        return [Account.model_validate({**row, "id": row["_id"]}) for row in rows]
+        rows = [row for collection in (self._sessions, self._days) for row in collection.aggregate(listed)]
+        return [Account.model_validate(row) for row in rows]
+
+    def held_calls(self, response_ids: Sequence[ObjectId]) -> dict[ObjectId, HeldCall]:
+        shown: _Mongo = dict.fromkeys(("thread_id", "status", "attempt", "lease_token"), 1)
+        shown |= {"attempt_costs": 1, "has_completion": {"$gt": ["$completion", None]}}
+        rows = self._responses.find({"_id": {"$in": list(response_ids)}}, shown)
+        return {row["_id"]: HeldCall.model_validate(row) for row in rows}
 
     # -- reconcile
 
     def expired_threads(self, *, limit: int) -> list[Thread]:
-        return self._find(Thread, _expired(), [], limit)
+        return self._find_sound(Thread, _expired(), [], limit)
 
     def expired_responses(self, *, limit: int) -> list[Response]:
-        return self._find(Response, _expired(), [], limit)
+        return self._find_sound(Response, _expired(), [], limit)
 
     def free_thread(self, thread: Thread) -> Thread | None:
         return self._free(Thread, thread, {}, {})
@@ -658,11 +676,11 @@ class MongoStore(MongoPlaces, MongoTurns):
 
     def overdue_threads(self, *, resend_s: float, doubles: bool, limit: int) -> list[Thread]:
         running = {"due_step": {"$type": "string"}, "is_queued": {"$ne": True}}
-        return self._find(Thread, {**running, **_overdue(resend_s, doubles)}, _OLDEST_FIRST, limit)
+        return self._find_sound(Thread, {**running, **_overdue(resend_s, doubles)}, _OLDEST_FIRST, limit)
 
     def overdue_responses(self, *, resend_s: float, doubles: bool, limit: int) -> list[Response]:
         pending = {"status": ResponseStatus.PENDING}
-        return self._find(Response, {**pending, **_overdue(resend_s, doubles)}, _OLDEST_FIRST, limit)
+        return self._find_sound(Response, {**pending, **_overdue(resend_s, doubles)}, _OLDEST_FIRST, limit)
 
     def mark_thread_sent(self, thread: Thread, *, is_only_seen: bool = False) -> bool:
         return self._mark_sent(self._threads, thread, is_only_seen=is_only_seen)
@@ -673,12 +691,12 @@ class MongoStore(MongoPlaces, MongoTurns):
     def overdue_panels(self, *, limit: int) -> list[Thread]:
         is_past = {"$expr": {"$lt": ["$panel_deadline", "$$NOW"]}}  # null is before every date
         passed = {**_EVALUATED, "panel_deadline": {"$type": "date"}, **is_past}
-        return self._find(Thread, passed, [], limit)
+        return self._find_sound(Thread, passed, [], limit)
 
     def straggling_panels(self, *, limit: int) -> list[Thread]:
         is_past = {"$expr": {"$lt": ["$quorum_deadline", "$$NOW"]}}
         passed = {**_EVALUATED, "quorum_deadline": {"$type": "date"}, **is_past}
-        return self._find(Thread, passed, [], limit)
+        return self._find_sound(Thread, passed, [], limit)
 
     def threads_past_deadline(self, *, limit: int) -> list[Thread]:
         running = {
@@ -686,7 +704,7 @@ class MongoStore(MongoPlaces, MongoTurns):
             "deadline_at": {"$type": "date"},
             "is_queued": {"$ne": True},
         }
-        return self._find(Thread, {**running, "$expr": {"$lt": ["$deadline_at", "$$NOW"]}}, [], limit)
+        return self._find_sound(Thread, {**running, "$expr": {"$lt": ["$deadline_at", "$$NOW"]}}, [], limit)
 
     def idle_sessions(self, *, idle_s: float, limit: int) -> list[Session]:
         idle = {"status": SessionStatus.ACTIVE, "$expr": {"$lt": ["$updated_at", _in(-idle_s)]}}
@@ -706,7 +724,7 @@ class MongoStore(MongoPlaces, MongoTurns):
                 {"$limit": limit},
             ]
         )
-        return [Session.model_validate(row) for row in rows]
+        return self._sound(Session, rows)
 
     def put_sample(self, name: str, value: int) -> None:
         sample = {"$set": {"value": value}, "$currentDate": {"at": True}}
@@ -731,6 +749,19 @@ class MongoStore(MongoPlaces, MongoTurns):
     def _find(self, kind: type[Doc], query: _Mongo, order: Sequence[tuple[str, int]], limit: int = 0) -> list[Doc]:
         cursor = self._collection(kind).find(query, limit=limit, sort=list(order) or None)
         return [kind.model_validate(row) for row in cursor]
+
+    def _find_sound(self, kind: type[Doc], query: _Mongo, order: Sequence[tuple[str, int]], limit: int) -> list[Doc]:
+        """As _find, for reconcile: a document that somebody has spoilt must not keep the others from being mended."""
+        return self._sound(kind, self._collection(kind).find(query, limit=limit, sort=list(order) or None))
+
+    def _sound(self, kind: type[Doc], rows: Iterable[_Mongo]) -> list[Doc]:
+        found = []
+        for row in rows:
+            try:
+                found.append(kind.model_validate(row))
+            except ValidationError as error:
+                _log.error("%s %s cannot be read, and so not mended: %s", kind.__name__, row["_id"], error)
+        return found
 
     def _insert(self, document: Document) -> None:
         try:

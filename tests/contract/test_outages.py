@@ -58,3 +58,18 @@ def test_what_was_asked_wrongly_is_no_outage(mongo_store: MongoStore, error: Exc
 
     with pytest.raises(OperationFailure):
         mongo_store.insert_threads([make_thread()])
+
+
+def test_a_document_that_somebody_spoilt_keeps_no_other_from_being_mended(
+    mongo_store: MongoStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoilt, sound = make_thread(), make_thread()
+    mongo_store.insert_threads([spoilt, sound])
+    mongo_store.database["conversation_threads"].update_one(
+        {"_id": spoilt.id}, {"$set": {"thread_status": "gone"}}, bypass_document_validation=True
+    )
+
+    found = mongo_store.overdue_threads(resend_s=0, doubles=False, limit=10)
+
+    assert [thread.id for thread in found] == [sound.id]
+    assert str(spoilt.id) in caplog.text

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from bson import ObjectId
 
-from orchestratex.domain.base import SessionStatus, Step, ThreadStatus
+from orchestratex.domain.base import CostSource, SessionStatus, Step, ThreadStatus
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import AttemptCost, Completion, Response, Usage
 from orchestratex.domain.thread import IterationScore, Thread
@@ -636,6 +636,17 @@ def test_a_session_ends_once(store: Store) -> None:
     assert store.end_session(ObjectId(), SessionStatus.ERROR, NOW) is False
 
 
+def test_a_session_that_changed_meanwhile_is_not_ended_as_idle(store: Store) -> None:
+    session_id = add_session(store)
+    read_at = store.get_session(session_id).updated_at
+    store.touch_session(session_id)
+    touched_at = store.get_session(session_id).updated_at
+
+    assert touched_at > read_at
+    assert not store.end_session(session_id, SessionStatus.COMPLETED, NOW, unchanged_since=read_at)
+    assert store.end_session(session_id, SessionStatus.COMPLETED, NOW, unchanged_since=touched_at)
+
+
 def test_a_users_satisfaction_is_recorded(store: Store) -> None:
     session_id = add_session(store)
 
@@ -792,6 +803,36 @@ def test_sessions_that_hold_money_are_found(store: Store) -> None:
     store.settle(empty, "a_1", 5)
 
     assert [account.id for account in store.accounts_with_reservations(limit=9)] == [holding]
+
+
+def test_an_account_says_how_long_it_stands_unchanged_by_the_stores_clock(
+    store: Store, pass_time: Callable[[float], None]
+) -> None:
+    session_id, day = add_session(store), f"2025-06-01/{ObjectId()}"
+    store.reserve(session_id, {"a_1": 5})
+    store.reserve(day, {"a_1": 5}, limit=10)
+    pass_time(0.3)
+    store.reserve(day, {"b_1": 5}, limit=10)
+
+    idle = {account.id: account.idle_s for account in store.accounts_with_reservations(limit=100)}
+
+    assert idle[session_id] >= 0.3
+    assert 0 <= idle[day] < idle[session_id]
+
+
+def test_held_calls_say_what_decides_about_their_money(store: Store) -> None:
+    waiting, claimed = add_response(store), claim(store, add_response(store))
+    answered = claim(store, add_response(store))
+    cost = AttemptCost(nanos=7, source=CostSource.COMPUTED)
+    store.complete_response(answered, {"completion": Completion(text="t", latency_ms=1)}, charge=cost)
+
+    found = store.held_calls([waiting.id, claimed.id, answered.id, ObjectId()])
+
+    assert set(found) == {waiting.id, claimed.id, answered.id}
+    assert (found[waiting.id].attempt, found[waiting.id].lease_token) == (0, None)
+    assert (found[claimed.id].attempt, found[claimed.id].lease_token) == (1, claimed.lease_token)
+    assert (found[answered.id].has_completion, found[claimed.id].has_completion) == (True, False)
+    assert found[answered.id].attempt_costs["1"].nanos == 7
 
 
 # -- reconcile

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import pytest
 
 from orchestratex.bootstrap import assemble
 from orchestratex.domain.base import ResponseStatus, StopReason, ThreadStatus
-from orchestratex.errors import LimiterUnavailableError, ProviderOverloadedError, ProviderRateLimitedError
+from orchestratex.domain.profile import Profile
+from orchestratex.errors import (
+    LimiterUnavailableError,
+    ProviderOverloadedError,
+    ProviderRateLimitedError,
+    StoreUnavailableError,
+)
 from orchestratex.limits.base import NoLimiter
 from orchestratex.limits.breaker import BreakerState
 from orchestratex.limits.memory import MemoryLimiter
@@ -16,6 +23,7 @@ from orchestratex.providers.base import CompletionRequest
 from orchestratex.settings import Settings
 from orchestratex.steps.probe import probe
 from orchestratex.steps.reconcile import reconcile
+from orchestratex.store.base import Changes
 from tests.support import World, answer_by_rule
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
@@ -240,3 +248,37 @@ def test_an_answer_shrinks_to_what_the_budget_leaves() -> None:
     assert thread.thread_status is ThreadStatus.COMPLETED
     assert world.provider.requests[0].max_tokens < 2048
     assert thread.total_cost <= 0.0016
+
+
+def test_a_completion_is_saved_although_the_breaker_it_closes_cannot_be_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    thread = world.submit(PROMPT, max_iterations=1)
+    noted = world.store.update_profile
+
+    def refuse(name: str, changes: Changes) -> None:
+        if "is_available" in changes:
+            raise StoreUnavailableError("MongoDB at db:27017 does not answer")
+        noted(name, changes)
+
+    monkeypatch.setattr(world.store, "update_profile", refuse)
+    monkeypatch.setattr(world.services.breaker, "record", lambda *_, **__: BreakerState.CLOSED)
+    world.run()
+
+    ended = world.store.get_thread(thread.id)
+    assert ended.thread_status is ThreadStatus.COMPLETED
+    assert len(world.provider.requests) == len(world.store.responses_of(thread.id))  # none was sent again
+    assert all(response.completion for response in world.store.responses_of(thread.id))
+
+
+def test_models_are_probed_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    names = {profile.model_name for profile in world.store.profiles()}
+    together = threading.Barrier(len(names), timeout=30)
+
+    def ask(_: Profile) -> bool:
+        together.wait()  # one that hangs would keep the others waiting, were they asked in turn
+        return True
+
+    monkeypatch.setattr(world.provider, "probe", ask)
+
+    assert probe(world.services) == dict.fromkeys(sorted(names), True)

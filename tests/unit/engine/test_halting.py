@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -19,8 +24,10 @@ from orchestratex.domain.base import (
     ThreadStatus,
 )
 from orchestratex.domain.response import Response
+from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import (
+    CallUnwantedError,
     ContentRefusedError,
     InputError,
     NotFoundError,
@@ -28,6 +35,7 @@ from orchestratex.errors import (
     ProviderTimeoutError,
 )
 from orchestratex.faultpoints import FaultPoint
+from orchestratex.limits.breaker import BreakerState
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
 from orchestratex.settings import Settings
@@ -596,3 +604,90 @@ def test_a_retry_that_stands_in_line_at_its_panel_makes_no_call() -> None:
     assert asked == calls
     assert world.store.get_thread(other.id).thread_status is ThreadStatus.COMPLETED
     assert world.store.get_thread(thread.id).scores[0].evaluators == 7
+
+
+def test_a_call_that_never_left_says_nothing_about_its_model() -> None:
+    slow = Slow()
+
+    def reply(request: CompletionRequest) -> str:
+        slow(request)
+        raise CallUnwantedError(request.model_name, "its thread went on without it; nothing was sent")
+
+    world = World(reply)
+    thread = work_until(world, world.submit(PROMPT), Step.RESPOND)
+    worker = Busy(world, world.queue.messages.pop(0))
+    worker.start()
+    assert slow.has_begun.wait(PATIENCE_S)
+    (response,) = world.store.responses_of(thread.id)
+    for _ in range(4):
+        world.services.breaker.record(response.model_name, ok=False)
+    cancel(thread.id, world.services)
+    world.services.heart.beat()
+    assert worker.is_free
+    slow.may_go_on.set()
+    for other in threading.enumerate():
+        if other.name == "call":
+            other.join(PATIENCE_S)
+
+    opened = world.services.breaker.record(response.model_name, ok=False)  # the fifth in a row
+
+    assert opened is BreakerState.OPEN
+    assert world.store.get_session(thread.session_id).total_cost_nanos == 0
+    assert world.store.get_session(thread.session_id).held_nanos == 0
+
+
+def test_a_session_is_not_ended_as_idle_under_a_thread_that_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    first = world.solve(PROMPT, max_iterations=1)
+    world.clock.pass_time(world.services.settings.session_idle_s + 1)
+    find = world.store.idle_sessions
+
+    def find_and_submit(**options: Any) -> list[Session]:
+        found = find(**options)
+        submit(first.session_id, [ThreadRequest(prompt=PROMPT)], world.services)
+        return found
+
+    monkeypatch.setattr(world.store, "idle_sessions", find_and_submit)
+    reconcile(world.services)
+
+    assert world.store.get_session(first.session_id).status is SessionStatus.ACTIVE
+
+
+def test_a_workers_clock_decides_about_no_money() -> None:
+    world = World()
+    thread = world.submit(PROMPT, max_iterations=1)
+    world.store.reserve(thread.session_id, {f"{ObjectId()}_1": 1000})  # by one who is about to insert its response
+    world.services = dataclasses.replace(world.services, clock=lambda: world.clock() + timedelta(minutes=5))
+    world.queue.messages.clear()
+
+    reconcile(world.services)
+    held = world.store.get_session(thread.session_id).held_nanos
+    world.clock.pass_time(world.services.settings.lease_s + 1)
+    reconcile(world.services)
+
+    assert held == 1000
+    assert world.store.get_session(thread.session_id).held_nanos == 0
+
+
+def test_a_panel_whose_money_others_have_taken_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    thread = work_until(world, world.submit(PROMPT, cost_limit=1.0, max_iterations=2), Step.RESPOND)
+    insert, now = world.store.insert_responses, time.monotonic
+
+    def stand_still(responses: Sequence[Response]) -> None:
+        if responses[0].role is Role.EVALUATOR:
+            for key in world.store.get_session(thread.session_id).reservations:
+                if ObjectId(key.partition("_")[0]) in {response.id for response in responses}:
+                    world.store.settle(thread.session_id, key, 0)
+            left = world.store.get_account(thread.session_id).left
+            assert world.store.reserve(thread.session_id, {f"{ObjectId()}_1": left or 0})
+            monkeypatch.setattr("orchestratex.steps.panel.time.monotonic", lambda: now() + 60)
+        insert(responses)
+
+    monkeypatch.setattr(world.store, "insert_responses", stand_still)
+    world.run()
+    monkeypatch.undo()
+
+    ended = world.store.get_thread(thread.id)
+    assert (ended.thread_status, ended.stop_reason) == (ThreadStatus.COMPLETED, StopReason.COST_LIMIT)
+    assert not any(is_evaluation(request) for request in world.provider.requests)

@@ -24,7 +24,7 @@ from orchestratex.errors import (
     ProviderTimeoutError,
 )
 from orchestratex.local.ports import free_port
-from orchestratex.providers.base import STILL_WANTED
+from orchestratex.providers.base import STILL_WANTED, TIME_LIMIT_S
 from orchestratex.providers.http import HttpClient, whole_text
 from tests.unit.providers.conftest import Answer, Endpoint, drip, hang_up, raw, reply, say_nothing
 
@@ -254,6 +254,17 @@ def test_silence_ends_by_timeout(hasty_http: HttpClient, endpoint: Endpoint) -> 
 
     assert type(raised) is ProviderTimeoutError
     assert raised.may_be_charged
+
+
+def test_a_request_may_have_less_time_than_its_client(http: HttpClient, endpoint: Endpoint) -> None:
+    token = TIME_LIMIT_S.set(0.2)
+    try:
+        raised = fail(http, endpoint, say_nothing)
+    finally:
+        TIME_LIMIT_S.reset(token)
+
+    assert type(raised) is ProviderTimeoutError
+    assert "0.2 s" in str(raised)
 
 
 @pytest.mark.parametrize(
