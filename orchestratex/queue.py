@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from orchestratex.domain.base import Step
 from orchestratex.errors import BrokerUnavailableError
 from orchestratex.settings import Settings
 
+_log = logging.getLogger(__name__)
 CONTROL: Final = "ox.control"
 RESPOND: Final = "ox.respond"
 EVALUATE: Final = "ox.evaluate"
@@ -233,6 +235,8 @@ class _Later:
                 publish()
             except BrokerUnavailableError:
                 continue  # reconcile sends it when the broker is back
+            except Exception:  # noqa: BLE001 - an outer loop: what one of them meets must not keep the later ones
+                _log.exception("a waiting call could not be announced: reconcile will")
 
     def _next(self) -> Callable[[], None]:
         with self._wake:

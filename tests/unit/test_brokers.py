@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import ssl
+import threading
 
 import pytest
+from bson import ObjectId
 from pydantic import SecretStr, ValidationError
 from redis.sentinel import SentinelConnectionPool
 
 from orchestratex.brokers import Sentinels, broker_settings, check_certificates, parse_sentinels
+from orchestratex.domain.base import Step
 from orchestratex.errors import BrokerUnavailableError, LimiterUnavailableError
 from orchestratex.limits.shared import RedisLimiter, connect
 from orchestratex.queue import CeleryQueue, make_app
@@ -130,3 +133,25 @@ def test_limits_that_are_away_are_named_without_their_password(scheme: str) -> N
         limiter.pause("m", seconds=1)
 
     assert SECRET not in str(caught.value)
+
+
+def test_a_waiting_call_that_cannot_be_announced_keeps_no_later_one_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = CeleryQueue(make_app(make_settings(broker_url=f"redis://{NOBODY}/0")))
+    announced: list[ObjectId] = []
+    was_announced = threading.Event()
+
+    def announce(step: Step, thread_id: ObjectId) -> None:
+        if not announced:
+            announced.append(thread_id)
+            raise ValueError("of a kind that nobody thought of")
+        announced.append(thread_id)
+        was_announced.set()
+
+    monkeypatch.setattr(queue, "send_iteration", announce)
+    first, second = ObjectId(), ObjectId()
+    queue.send_later(Step.RESPOND, first, None, delay_s=0.01)
+    queue.send_later(Step.RESPOND, second, None, delay_s=0.02)
+
+    assert was_announced.wait(30)
+    assert announced == [first, second]
+    queue.close()
