@@ -64,7 +64,10 @@ WORK_INDEXES: Final[dict[str, list[tuple[list[tuple[str, int]], dict[str, Any]]]
     "model_responses": [
         ([("status", UP), ("dispatched_at", UP)], {"status": "pending"}),
         ([("lease_token", UP)], _IS_LEASED),
-        ([("domain", UP), ("model_name", UP)], {"selection_score": {"$type": "number"}, "role": "primary"}),
+        (  # answers "quality in a domain" without a look at the documents, which hold prompts
+            [(name, UP) for name in ("role", "purpose", "domain", "model_name", "selection_score")],
+            {"selection_score": {"$type": "number"}},
+        ),
         ([("timestamp", UP)], {}),
     ],
     "model_selection_history": [([("timestamp", UP)], {})],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from orchestratex.domain.base import Domain
+from orchestratex.domain.base import Domain, Purpose, Role
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import Response
@@ -73,6 +73,20 @@ def test_no_question_reads_a_whole_collection(mongo_store: MongoStore, question:
     ops = [op for op in asked if "planSummary" in op]
     assert ops, "nothing was asked"
     assert [_describe(op) for op in ops if "COLLSCAN" in op["planSummary"] and _collection(op) not in SMALL] == []
+
+
+def test_the_quality_in_a_domain_is_read_from_the_index_alone(mongo_store: MongoStore) -> None:
+    scored = make_response(role=Role.PRIMARY, purpose=Purpose.ANSWER, selection_score=7.0, domain=Domain.CODING)
+    mongo_store.insert_responses([scored])
+    mongo_store.database.command("profile", 2)
+    try:
+        found = mongo_store.domain_quality(Domain.CODING)
+    finally:
+        mongo_store.database.command("profile", 0)
+
+    (op,) = mongo_store.database["system.profile"].find({"op": "command", "planSummary": {"$exists": True}})
+    assert found == {scored.model_name: (7.0, 1)}
+    assert (op["keysExamined"], op["docsExamined"]) == (1, 0)
 
 
 def _collection(op: dict[str, Any]) -> str:
