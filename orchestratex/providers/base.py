@@ -12,8 +12,9 @@ from orchestratex.domain.base import Record
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion
 
+# Seconds that a request may take from here; None: as many as its client has.
+TIME_LIMIT_S: Final[ContextVar[float | None]] = ContextVar("time_limit_s", default=None)
 # Asked by a client that had to wait for its connection, just before the request leaves: False when nobody wants it now.
-TIME_LIMIT_S: Final[ContextVar[float | None]] = ContextVar("time_limit_s", default=None)  # less than the client's own
 STILL_WANTED: Final[ContextVar[Callable[[], bool] | None]] = ContextVar("still_wanted", default=None)
 
 
