@@ -94,9 +94,9 @@ def make_store(settings: Settings, *, patience_s: float | None = None) -> MongoS
     return MongoStore(client, settings.mongodb_database)
 
 
-def make_queue(settings: Settings) -> CeleryQueue:
-    """The queue that the settings name."""
-    return CeleryQueue(make_app(settings))
+def make_queue(settings: Settings, *, in_background: bool = False) -> CeleryQueue:
+    """The queue that the settings name; `in_background` as in CeleryQueue."""
+    return CeleryQueue(make_app(settings), in_background=in_background)
 
 
 def make_services(settings: Settings, *, queue: CeleryQueue | None = None, patience_s: float | None = None) -> Services:

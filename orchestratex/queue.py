@@ -100,9 +100,11 @@ def make_app(settings: Settings) -> Celery:
 class CeleryQueue:
     """The queue over Celery. An iteration is one chain, its panel one group: operators see one tree per thread."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, *, in_background: bool = False) -> None:
+        """`in_background`: sending returns at once, for callers who cannot wait while a broker hangs."""
         self._app = app
         self._later = _Later()
+        self._in_background = in_background
 
     def send_step(self, step: Step, thread_id: ObjectId) -> None:
         """See Queue."""
@@ -171,6 +173,12 @@ class CeleryQueue:
         return self._app.signature(name, args=[str(each) for each in ids], immutable=True, options=options)
 
     def _publish(self, canvas: Signature) -> None:
+        if self._in_background:
+            self._later.call(0.0, lambda: self._publish_now(canvas))
+        else:
+            self._publish_now(canvas)
+
+    def _publish_now(self, canvas: Signature) -> None:
         try:
             canvas.apply_async()
         except self._errors as error:
@@ -211,6 +219,9 @@ class MemoryQueue:
         """Nothing to let go of."""
 
 
+_MOST_LATER: Final = 10_000  # messages in a process's memory
+
+
 class _Later:
     """Runs publications when their time has come, on one daemon thread; lost with the process, as is allowed."""
 
@@ -222,6 +233,8 @@ class _Later:
 
     def call(self, delay_s: float, publish: Callable[[], None]) -> None:
         with self._wake:
+            if len(self._heap) >= _MOST_LATER:
+                return  # the broker hangs, and reconcile sends what is due when it is back
             heapq.heappush(self._heap, (time.monotonic() + delay_s, next(self._numbers), publish))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="send-later", daemon=True)
@@ -233,8 +246,8 @@ class _Later:
             publish = self._next()
             try:
                 publish()
-            except BrokerUnavailableError:
-                continue  # reconcile sends it when the broker is back
+            except BrokerUnavailableError as error:
+                _log.warning("a message waits for reconcile: %s", error)
             except Exception:  # noqa: BLE001 - an outer loop: what one of them meets must not keep the later ones
                 _log.exception("a waiting call could not be announced: reconcile will")
 

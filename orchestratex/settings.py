@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -118,6 +119,11 @@ class Settings(BaseSettings):
         allowed = _REDIS_SCHEMES if info.field_name == "redis_url" else _BROKER_SCHEMES
         if url is not None and url.partition("://")[0] not in allowed:
             raise ValueError(f"the address must start with one of {', '.join(f'{each}://' for each in allowed)}")
+        if url is not None and not all(map(_is_readable, url.split(";"))):
+            raise ValueError(
+                "the address cannot be read: a port is a number from 1 to 65535, a Redis database one from 0; "
+                "in passwords write / as %2F, : as %3A, @ as %40, # as %23, ? as %3F"
+            )
         return url
 
     def provider_keys(self) -> dict[str, SecretStr]:
@@ -133,6 +139,17 @@ class Settings(BaseSettings):
             "openrouter": self.openrouter_api_key,
         }
         return {provider: key for provider, key in keys.items() if key and key.get_secret_value()}
+
+
+def _is_readable(url: str) -> bool:
+    """Whether port and database are numbers. What urlsplit says otherwise repeats a part of the password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    database = parts.path.strip("/")
+    return port != 0 and (parts.scheme.startswith("amqp") or not database or database.isdecimal())
 
 
 @lru_cache(maxsize=1)

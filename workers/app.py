@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_ready
+from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_ready, worker_shutting_down
 
 from orchestratex.bootstrap import make_services
 from orchestratex.queue import CeleryQueue, make_app
@@ -84,6 +84,13 @@ def _start_timer(sender: Any, **_: Any) -> None:
     if "control" in str(sender.hostname):
         note_expired(services)
         ReconcileTimer(services, interval_s=settings.reconcile_s).start()
+
+
+@worker_shutting_down.connect
+def _begin_nothing_new(**_: Any) -> None:
+    """What runs is finished; the calls that would follow in the same task are for others to make."""
+    if _Local.services is not None:
+        _Local.services.ending.set()
 
 
 @setup_logging.connect

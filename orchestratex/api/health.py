@@ -17,16 +17,16 @@ def make_router(services: Services) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz")
-    def is_alive() -> dict[str, str]:
-        """Whether the process answers."""
+    async def is_alive() -> dict[str, str]:
+        """Whether the process answers, also while all its threads wait for something."""
         return {"status": "ok"}
 
     @router.get("/readyz")
     def is_ready() -> Any:
         """Whether store and broker answer; if not, which does not, and at what address.
 
-        Without a beat or control workers threads are still taken in and answered, but nothing is mended: that is
-        `degraded`, with what is missing, for how long, and what to do.
+        Without a beat or control workers threads are still taken in and answered, but nothing is mended; without the
+        shared limits nobody calls a model. That is `degraded`, with what is missing, for how long, and what to do.
         """
         checks: dict[str, Callable[[], object]] = {
             "store": services.store.ping,
@@ -36,7 +36,9 @@ def make_router(services: Services) -> APIRouter:
         if away:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(away.values()), field=", ".join(away))
         missing = describe_missing(services)
-        parts = {**dict.fromkeys([*checks, BEAT, CONTROL], "ok"), **missing}
+        if (limits := _try(services.limiter.ping)) is not None:
+            missing["limits"] = f"{limits}; no model is called until they can"
+        parts = {**dict.fromkeys([*checks, "limits", BEAT, CONTROL], "ok"), **missing}
         return {"status": "degraded" if missing else "ok", **parts}
 
     return router

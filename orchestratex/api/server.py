@@ -8,7 +8,7 @@ import uvicorn
 
 from orchestratex.api.app import create_app
 from orchestratex.api.guards import is_loopback
-from orchestratex.bootstrap import make_services
+from orchestratex.bootstrap import make_queue, make_services
 from orchestratex.errors import InputError
 from orchestratex.settings import Settings
 
@@ -24,7 +24,7 @@ def run(settings: Settings) -> None:
             raise InputError(
                 f"ORCHESTRATEX_{name.upper()}", "is not set; set it, or run `orchestratex up`, which starts the API too"
             )
-    services = make_services(settings, patience_s=_PATIENCE_S)
+    services = make_services(settings, queue=make_queue(settings, in_background=True), patience_s=_PATIENCE_S)
     try:
         uvicorn.run(
             create_app(services),

@@ -48,6 +48,9 @@ class Limiter(Protocol):
     def forget(self, model: str, *, call_id: str) -> None:
         """Give up a booking that nobody will come back for; those at the end of the queue make room."""
 
+    def ping(self) -> None:
+        """Ask whether there is anybody to ask."""
+
     def pause(self, model: str, *, seconds: float) -> None:
         """After a 429: grant nothing for so long (a shorter pause never shortens a longer one) and go on slower.
 
@@ -100,6 +103,9 @@ class NoLimiter:
         """See Limiter."""
 
     def forget(self, model: str, *, call_id: str) -> None:
+        """See Limiter."""
+
+    def ping(self) -> None:
         """See Limiter."""
 
     def pause(self, model: str, *, seconds: float) -> None:

@@ -40,6 +40,9 @@ class MemoryLimiter:
         with self._lock:
             self._lane(model).drop(call_id)
 
+    def ping(self) -> None:
+        """See Limiter."""
+
     def pause(self, model: str, *, seconds: float) -> None:
         """See Limiter."""
         with self._lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +62,18 @@ class Script:
     def run(self, model: str, *arguments: str | float) -> str:
         """Run it for one model."""
         keys = [f"{self._prefix}{{{model}}}:{key}" for key in self._keys]
-        try:
+        with self._translating():
             return str(self._script(keys=keys, args=list(arguments)))
+
+    def ping(self) -> None:
+        """Ask Redis whether it is there."""
+        with self._translating():
+            self._client.ping()
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
         except (redis.RedisError, OSError) as error:  # whatever the reason, nobody knows what is allowed
             raise LimiterUnavailableError(f"the limits in Redis at {self._address} cannot be asked: {error}") from error
 
@@ -93,6 +105,10 @@ class RedisLimiter:
     def forget(self, model: str, *, call_id: str) -> None:
         """See Limiter."""
         self._script.run(model, "forget", call_id)
+
+    def ping(self) -> None:
+        """See Limiter."""
+        self._script.ping()
 
     def pause(self, model: str, *, seconds: float) -> None:
         """See Limiter."""

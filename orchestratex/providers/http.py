@@ -118,10 +118,18 @@ class _GuardedTlsPool(HTTPSConnectionPool):
     ConnectionCls = _GuardedTls
 
 
+_GUARDED_POOLS = {"http": _GuardedPool, "https": _GuardedTlsPool}
+
+
 class _GuardedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _GuardedPool, "https": _GuardedTlsPool}
+        self.poolmanager.pool_classes_by_scheme = _GUARDED_POOLS
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **options)
+        manager.pool_classes_by_scheme = _GUARDED_POOLS
+        return manager
 
 
 class HttpClient:
@@ -198,6 +206,9 @@ class HttpClient:
         except requests.exceptions.InvalidSchema as error:
             raise ProviderNotFoundError(model, f"{prepared.url!r} is no HTTP address") from error
         except requests.exceptions.ProxyError as error:  # raised only before the proxy has taken the request
+            found = _connection_error(model, error)
+            if isinstance(found, CallUnwantedError):
+                raise found from error
             raise ProviderConnectionError(model, "the proxy refused or cannot be reached") from error
         except requests.ConnectTimeout as error:
             raise ProviderConnectionError(model, f"no connection within {self._connect_timeout_s:g} s") from error
@@ -252,7 +263,8 @@ def _guard(connected: socket.socket, connection: HTTPConnection) -> socket.socke
 def _connection_error(model: str, error: requests.ConnectionError) -> ProviderError:
     cause: BaseException | None = error
     while cause is not None:
-        reason = getattr(cause, "reason", None) or (cause.args[0] if cause.args else None)
+        reason = getattr(cause, "reason", None) or getattr(cause, "original_error", None)
+        reason = reason or (cause.args[0] if cause.args else None)
         if isinstance(cause, _UnwantedError):
             return CallUnwantedError(model, "its thread went on without it; nothing was sent")
         if isinstance(cause, _ForbiddenAddressError):

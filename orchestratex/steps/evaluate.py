@@ -90,7 +90,7 @@ def _ask_again(thread: Thread, response: Response, problem: str, services: Servi
         ).model_copy(update={"context_provided": problem})
         services.store.insert_responses([again])  # before the first is closed: the panel must not look complete
     close_failed(response, f"malformed reply: {problem}", services)
-    return again.id if again else None
+    return again.id if again and not services.ending.is_set() else None  # a worker that ends leaves it to others
 
 
 def _record(thread: Thread, response: Response, reply: EvaluationReply, services: Services) -> Evaluation:

@@ -87,12 +87,15 @@ def close_panel(thread: Thread, services: Services) -> Thread | None:
 
 
 def leave_behind(thread: Thread, services: Services) -> None:
-    """Supersede what is still pending of the thread, and give up the slots that waiting calls have booked."""
+    """Supersede what is still pending of the thread, and give up the slots that waiting calls have booked.
+
+    Nobody who cancels waits for Redis, which may hang: the slots of a cancelled thread lapse by themselves.
+    """
     if not services.store.is_current(thread):
         return  # others went on meanwhile: what is pending now is theirs
     waiting = [r for r in services.store.pending_of(thread.id) if r.lease_token is None and r.not_before is not None]
     services.store.supersede_responses(thread.id, up_to=thread.current_iteration)
-    for response in waiting:
+    for response in waiting if thread.stop_reason is not StopReason.CANCELLED else ():
         if not gates.forget_booking(response, services):
             break  # Redis is away: asking for each of them would hold up the thread
 

@@ -112,7 +112,7 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
         response_id=str(response.id),
         cost_nanos=response.cost_nanos,
     )
-    if answer.assessment is None:
+    if answer.assessment is None and not services.ending.is_set():
         completed = _ask_assessment(thread, completed, services)
     return Result(open_panel(thread, completed, services), "answered")
 
@@ -171,6 +171,8 @@ def _ask_again(thread: Thread, response: Response, problem: str, kind: Respond, 
     ).model_copy(update={"context_provided": problem})
     services.store.insert_responses([again])
     close_failed(response, f"malformed reply: {problem}", services)
+    if services.ending.is_set():  # a process that is to end has time for the call under way, not for another
+        return Result(None, "asked again elsewhere: this worker ends")
     return run_answer(thread.id, kind, services)
 
 

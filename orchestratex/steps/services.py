@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -98,6 +99,7 @@ class Services:
     journal: Journal
     cache: ProfileCache = field(repr=False)
     expectations: Expectations = field(default_factory=Expectations, repr=False)
+    ending: threading.Event = field(default_factory=threading.Event, repr=False)  # set: begin no second call
     faults: FaultPoints = field(default_factory=NoFaultPoints, repr=False)
 
     def close(self) -> None:

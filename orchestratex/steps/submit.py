@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from orchestratex.domain.base import (
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.session import Session, SessionSettings
 from orchestratex.domain.thread import Thread, ThreadOptions
-from orchestratex.errors import InputError
+from orchestratex.errors import InputError, StoreUnavailableError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.panel import choose_evaluators
 from orchestratex.steps import places
@@ -29,6 +30,7 @@ from orchestratex.steps.announce import announce_thread
 from orchestratex.steps.halt import halt
 from orchestratex.steps.services import Services
 
+_log = logging.getLogger(__name__)
 MAX_COST_LIMIT = 1_000_000  # US dollars; sums of nano-dollars stay far inside 64 bits
 
 
@@ -172,9 +174,12 @@ def _take_in(
         _insert_session(session, services)
     services.store.insert_threads(entry.threads, deadline_s=services.settings.thread_deadline_s)
     services.faults.reach(FaultPoint.SUBMITTED)
-    services.store.touch_session(session.id)  # who ends idle sessions meanwhile sees it, or is seen in the next line
-    _require_active(session.id, entry.threads, services)
-    places.enter(entry, services)
+    try:
+        services.store.touch_session(session.id)  # who ends idle sessions sees it, or is seen in the next line
+        _require_active(session.id, entry.threads, services)
+        places.enter(entry, services)
+    except StoreUnavailableError as error:  # they are taken in: who heard otherwise would submit, and pay, twice
+        _log.warning("threads of session %s wait for reconcile: %s", session.id, error)
     return entry.threads
 
 

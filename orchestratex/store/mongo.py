@@ -74,6 +74,7 @@ _Mongo = dict[str, Any]
 
 _NAMES: dict[type[Document], str] = {document: name for name, document in COLLECTIONS.items()}
 _DUPLICATE_KEY = 11000
+_AUTHENTICATION_FAILED = 18
 _PASSING = {  # codes of errors that go by: the same operation may be tried again when the servers are well
     6,  # HostUnreachable
     7,  # HostNotFound
@@ -187,6 +188,9 @@ def _translating(store: MongoStore) -> Iterator[None]:
     except (ConnectionFailure, ExecutionTimeout) as error:  # elections, restarts, lost networks
         raise StoreUnavailableError(f"MongoDB at {store.address} does not answer: {_first_line(error)}") from error
     except OperationFailure as error:
+        if error.code == _AUTHENTICATION_FAILED:
+            problem = "refuses the name or password in ORCHESTRATEX_MONGODB_URI"
+            raise StoreUnavailableError(f"MongoDB at {store.address} {problem}") from error
         if not _is_passing(error):
             raise
         raise StoreUnavailableError(f"MongoDB at {store.address} cannot do it now: {_first_line(error)}") from error

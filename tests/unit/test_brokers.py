@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 
@@ -105,6 +106,24 @@ def test_a_scheme_that_we_do_not_speak_is_refused_without_repeating_the_address(
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://:{SECRET}/more@h:6379/0",
+        f"redis://:{SECRET}@h:port/0",
+        f"redis://:{SECRET}@h:0/0",
+        f"rediss://:{SECRET}@h/first",
+        f"sentinel://:{SECRET}@h:26379;sentinel://h2:26379/x",
+        f"amqp://u:{SECRET}/more@h//",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"broker_url(.|\n)*cannot be read(.|\n)*%2F") as caught:
+        make_settings(broker_url=url)
+
+    assert SECRET not in str(caught.value)
+
+
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "sentinel", "amqp", "amqps"])
 def test_a_broker_that_is_away_is_named_without_its_password(scheme: str) -> None:
     queue = CeleryQueue(make_app(make_settings(broker_url=f"{scheme}://user:{SECRET}@{NOBODY}/0")))
@@ -155,3 +174,21 @@ def test_a_waiting_call_that_cannot_be_announced_keeps_no_later_one_waiting(monk
     assert was_announced.wait(30)
     assert announced == [first, second]
     queue.close()
+
+
+def test_who_sends_in_the_background_does_not_wait_for_a_broker_that_hangs() -> None:
+    with socket.socket() as mute:  # it takes connections and says nothing
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        address = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
+        queue = CeleryQueue(make_app(make_settings(broker_url=address)), in_background=True)
+        is_sent = threading.Event()
+
+        def send() -> None:
+            for _ in range(100):
+                queue.send_step(Step.ANALYSE, ObjectId())
+            is_sent.set()
+
+        threading.Thread(target=send, daemon=True).start()
+
+        assert is_sent.wait(4)  # the socket's own limit is 15 s

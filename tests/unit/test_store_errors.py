@@ -29,6 +29,7 @@ def make_store(error: Exception) -> MongoStore:
         WriteError("Not primary while writing", 189),
         WriteConcernError("operation was interrupted", 11602),
         OperationFailure("not primary", 10107),
+        OperationFailure("Authentication failed.", 18),
         BulkWriteError({"writeErrors": [{"code": 11602}]}),
         BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 91}]}),
     ],

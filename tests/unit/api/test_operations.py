@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orchestratex.api.server import require_loopback, run
-from orchestratex.errors import BrokerUnavailableError, InputError, StoreUnavailableError
+from orchestratex.errors import (
+    BrokerUnavailableError,
+    InputError,
+    LimiterUnavailableError,
+    StoreUnavailableError,
+)
 from orchestratex.settings import Settings
 from orchestratex.steps.measure import measure
 from orchestratex.steps.reconcile import reconcile
@@ -38,7 +43,7 @@ def test_metrics_refuse_what_is_not_there(client: Client, query: str, field: str
     assert (answer.status_code, answer.json()["field"]) == (422, field)
 
 
-READY = {"status": "ok", "store": "ok", "broker": "ok", "beat": "ok", "control": "ok"}
+READY = {"status": "ok", "store": "ok", "broker": "ok", "limits": "ok", "beat": "ok", "control": "ok"}
 
 
 def test_the_process_is_alive_and_ready(client: Client) -> None:
@@ -96,6 +101,43 @@ def test_what_is_away_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) 
     assert "db:27017" in answer.json()["detail"]
     assert "cache:6379" in answer.json()["detail"]
     assert client.get("/healthz").status_code == 200
+
+
+def test_limits_that_cannot_be_asked_are_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise LimiterUnavailableError("the limits in Redis at cache:6379 cannot be asked")
+
+    monkeypatch.setattr(client.world.services.limiter, "ping", fail, raising=False)
+    body = client.get("/readyz").json()
+
+    assert body["status"] == "degraded"
+    assert "cache:6379" in body["limits"]
+    assert "no model is called" in body["limits"]
+
+
+@pytest.mark.parametrize("verb", ["touch_session", "get_session"])
+def test_threads_that_were_taken_in_are_never_refused(
+    client: Client, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Who heard of an error would submit, and pay, twice."""
+    insert = client.world.store.insert_threads
+
+    def fail(_id: object) -> None:
+        raise StoreUnavailableError("MongoDB at db:27017 does not answer")
+
+    def insert_then_fail(*arguments: Any, **options: Any) -> None:
+        insert(*arguments, **options)
+        monkeypatch.setattr(client.world.store, verb, fail)
+
+    monkeypatch.setattr(client.world.store, "insert_threads", insert_then_fail)
+    answer = client.post("/v1/threads", {"prompt": "What is a monad?"})
+    monkeypatch.undo()
+
+    assert answer.status_code in {201, 202}
+    client.world.clock.pass_time(60)
+    reconcile(client.world.services)
+    client.world.run()
+    assert client.get(f"/v1/threads/{answer.json()['id']}").json()["status"] == "completed"
 
 
 def test_an_unreachable_store_is_503(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

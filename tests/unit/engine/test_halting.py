@@ -691,3 +691,19 @@ def test_a_panel_whose_money_others_have_taken_is_not_asked(monkeypatch: pytest.
     ended = world.store.get_thread(thread.id)
     assert (ended.thread_status, ended.stop_reason) == (ThreadStatus.COMPLETED, StopReason.COST_LIMIT)
     assert not any(is_evaluation(request) for request in world.provider.requests)
+
+
+def test_a_cancel_does_not_wait_for_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    thread = work_until(world, world.submit(PROMPT), Step.EVALUATE)
+    waiting = next(r for r in world.store.pending_of(thread.id) if r.role is Role.EVALUATOR)
+    claimed = world.store.claim_response(waiting.id, lease_s=20)
+    assert claimed is not None
+    assert world.store.update_response(claimed, {}, is_release=True, delay_s=30) is not None
+
+    def hang(*_: object, **__: object) -> None:
+        raise AssertionError("nobody who cancels waits for Redis")
+
+    monkeypatch.setattr(world.services.limiter, "forget", hang)
+
+    assert cancel(thread.id, world.services).thread_status is ThreadStatus.COMPLETED

@@ -220,6 +220,26 @@ def test_an_unreadable_evaluation_is_repaired_by_the_re_ask() -> None:
     assert thread.scores[0].evaluators == 7
 
 
+def test_a_worker_that_ends_begins_no_second_call() -> None:
+    world = World(
+        lambda request: "no evaluation" if is_task(request, markers.TASK_EVALUATE) else answer_by_rule(request)
+    )
+    thread = world.submit(PROMPT, max_iterations=1)
+    world.services.ending.set()
+    world.run()
+    asked = len(world.provider.requests)
+    world.services.ending.clear()  # another worker
+    world.clock.pass_time(60)
+    reconcile(world.services)
+    world.run()
+
+    models = [r.model_name for r in world.store.responses_of(thread.id) if r.role is Role.EVALUATOR]
+    assert asked == 1 + len(set(models))  # each evaluator was asked once
+    assert len(world.provider.requests) == 1 + len(models)
+    assert len(models) == 2 * len(set(models))
+    assert world.store.get_thread(thread.id).is_ended
+
+
 def test_an_answer_without_assessment_is_asked_for_it_once() -> None:
     def reply(request: CompletionRequest) -> str:
         text = answer_by_rule(request)

@@ -14,6 +14,7 @@ from orchestratex.bootstrap import HttpProviders
 from orchestratex.domain.base import FinishReason
 from orchestratex.domain.response import Completion, Usage
 from orchestratex.errors import (
+    CallUnwantedError,
     ContentRefusedError,
     ContextTooLongError,
     MalformedCompletionError,
@@ -27,7 +28,7 @@ from orchestratex.errors import (
     ProviderRejectedError,
 )
 from orchestratex.local.ports import free_port
-from orchestratex.providers.base import CompletionRequest, Provider
+from orchestratex.providers.base import STILL_WANTED, CompletionRequest, Provider
 from orchestratex.providers.dialects import DIALECTS
 from orchestratex.providers.http import HttpClient
 from orchestratex.rules.replies import evaluation_schema
@@ -672,6 +673,28 @@ def test_behind_a_proxy_that_is_gone_nothing_was_sent(scheme: str) -> None:
 
     assert not caught.value.may_be_charged
     assert all(KEY not in f"{error} {error!r}" for error in chain(caught.value))
+
+
+def test_behind_a_proxy_too_it_is_asked_again_whether_the_call_is_wanted(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestratex.providers.http._QUICK_HANDSHAKE_S", -1.0)  # every handshake is a long one
+    proxied = HttpClient(
+        pool_size=1,
+        connect_timeout_s=5,
+        read_timeout_s=30,
+        max_bytes=10_000,
+        proxy=endpoint.url.removesuffix("/v1"),
+    )
+    wish = STILL_WANTED.set(lambda: False)
+    try:
+        with pytest.raises(CallUnwantedError):
+            proxied.get_json("gpt4", "http://models.invalid/v1/models", {})
+    finally:
+        STILL_WANTED.reset(wish)
+        proxied.close()
+
+    assert endpoint.requests == []
 
 
 # --- bootstrap ---------------------------------------------------------------------------------------------------
