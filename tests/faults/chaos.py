@@ -39,9 +39,9 @@ class Chaos:
 
     def strike(self) -> str:
         """Do the next fault; returns its name."""
-        fault = self.rng.choice(FAULTS)
-        self.done.append((time.time(), fault.__name__))
+        fault, started = self.rng.choice(FAULTS), time.time()
         fault(self)
+        self.done.append((started, fault.__name__))
         return fault.__name__
 
     def kill_a_worker(self) -> None:
@@ -72,7 +72,7 @@ class Chaos:
 
     def flush_redis(self) -> None:
         """FLUSHALL."""
-        with self._window():
+        with self._window(loses_answers=False):
             self.rig.redis.flush()
 
     def stop_redis(self) -> None:
@@ -126,13 +126,17 @@ class Chaos:
         return [member for member in self.rig.of(*kinds) if member not in self.kept]
 
     @contextmanager
-    def _window(self, *, is_outage: bool = False) -> Iterator[None]:
+    def _window(self, *, is_outage: bool = False, loses_answers: bool | None = None) -> Iterator[None]:
+        """Only where processes die are answers lost; servers that are away lose none."""
         started = time.time()
-        yield
-        ended = time.time()
-        self.windows.append(Window(started, min(ended, started + FLIGHT_S)))
-        if is_outage:
-            self.outages.append(Outage(started, ended))
+        try:
+            yield
+        finally:
+            ended = time.time()
+            loses = not is_outage if loses_answers is None else loses_answers
+            self.windows.append(Window(started, min(ended, started + FLIGHT_S), loses))
+            if is_outage:
+                self.outages.append(Outage(started, ended))
 
 
 FAULTS: tuple[Callable[[Chaos], None], ...] = (

@@ -36,6 +36,9 @@ class Saved:
     attempt: int  # whose completion it is
 
 
+_ANNOUNCED = {"dispatched_at", "dispatches"}  # reconcile sent a message again: nobody has touched the work by that
+
+
 @dataclass(frozen=True)
 class Stand:
     """A time in which nobody touched what was open: no claim, no heartbeat, no result."""
@@ -117,7 +120,9 @@ def read_oplog(entries: Iterable[Mapping[str, Any]], database: str) -> Iterator[
                 yield from read_oplog([{**inner, "wall": entry["wall"]}], database)
         elif entry["ns"] in names and entry["op"] in {"i", "u"}:
             document_id = entry["o2"]["_id"] if entry["op"] == "u" else entry["o"]["_id"]
-            yield Write(_seconds(entry["wall"]), names[entry["ns"]], str(document_id), _fields(entry["o"]))
+            fields = _fields(entry["o"])
+            if not fields.keys() <= _ANNOUNCED:
+                yield Write(_seconds(entry["wall"]), names[entry["ns"]], str(document_id), fields)
 
 
 def _fields(change: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -59,6 +59,7 @@ class Window:
 
     started: float
     ended: float
+    loses_answers: bool = True  # False: what was in flight is answered and saved all the same
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ def find_paid_twice(evidence: Evidence) -> list[str]:
     return [
         f"response {call.response_id} was paid again although attempt {call.attempt} met no fault"
         for call in evidence.repeats
-        if call.outcome in {OK, OPEN} and not any(call.was_in_flight(window) for window in evidence.windows)
+        if call.outcome in {OK, OPEN}
+        and not any(call.was_in_flight(window) for window in evidence.windows if window.loses_answers)
     ]
 
 
@@ -186,12 +188,15 @@ def find_money_lost(evidence: Evidence) -> list[str]:
 
 
 def find_money_invented(evidence: Evidence) -> list[str]:
-    """An amount that is said to be known is what the models charged."""
+    """An amount that is said to be known is what the models charged; where nothing went wrong, all are known."""
     charged = {(c.response_id, c.attempt): c.cost_nanos for calls in evidence.charged.values() for c in calls}
+    is_faultless = not evidence.windows and all(call.outcome == OK for call in evidence.calls)
     problems = []
     for response in evidence.responses:
         for attempt, cost in response.attempt_costs.items():
             truth = charged.get((str(response.id), int(attempt)), 0)
+            if cost.source is CostSource.ESTIMATED and is_faultless:
+                problems.append(f"response {response.id} has an estimate for attempt {attempt}, and nothing went wrong")
             if cost.source is not CostSource.ESTIMATED and cost.nanos != truth:
                 problems.append(f"response {response.id} has {cost.nanos} for attempt {attempt}, charged {truth}")
     return problems

@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from typing import Any
 import requests
 from bson import ObjectId, Timestamp
 from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
 
 from orchestratex.local.ports import free_port
 from orchestratex.sandbox.ledger import Entry
@@ -50,6 +51,7 @@ SAMPLE_S = 5.0
 LOOK_S = 1.0
 END_S = 300.0
 STARTED_S = 120.0
+LEAST_FAULTS = 0.8  # a minute
 PANEL = ("claude", "gemini")  # two evaluations an iteration: more threads for the same number of calls
 
 
@@ -158,16 +160,22 @@ class Soak:
         with self._lock:
             candidates = list(self.open_sessions)
         busy = self._busy_sessions()
-        horizon = self.recorder.read_to
+        horizon = time.time()
         for session_id in candidates:
             if session_id not in busy and self._database["user_sessions"].find_one(_settled(session_id)):
                 wait_for(lambda: self.recorder.read_to > horizon, timeout_s=60, what="the history of a session")
                 self._judge(session_id)
 
     def judge_rest(self) -> None:
-        """Judge what is open at the end, as it is."""
+        """Judge what is open at the end, as it is, and look for calls that belong to nothing."""
+        horizon = time.time()
+        wait_for(lambda: self.recorder.read_to > horizon, timeout_s=60, what="the rest of the history")
         for session_id in list(self.open_sessions):
             self._judge(session_id)
+        self._busy_sessions()  # reads the models' ledger to its end
+        for response_id, calls in self._calls.items():
+            problem = f"{len(calls)} calls of response {response_id} came after its session was judged, or have none"
+            self.broken["no call without a response"].append(problem)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -215,11 +223,14 @@ class Soak:
 
     def _judge(self, session_id: str) -> None:
         with self._lock:
-            accepted = self.open_sessions.pop(session_id)
+            accepted = self.open_sessions[session_id]
         key = ObjectId(session_id)
         queries = {name: {"session_id": key} for name in COLLECTIONS if "session_id" in COLLECTIONS[name].model_fields}
         queries["user_sessions"] = {"_id": key}
         documents = {name: list(self._database[name].find(query)) for name, query in queries.items()}
+        with self._lock:
+            del self.open_sessions[session_id]  # not earlier: without MongoDB it is judged later
+        accepted |= {str(thread["_id"]) for thread in documents[THREADS]}  # also of answers that did not arrive
         responses = {str(response["_id"]) for response in documents[RESPONSES]}
         history = History(self.recorder.take(session_id), self.recorder.parents)
         evidence = Evidence(
@@ -273,6 +284,7 @@ def run(rigs: Rigs, options: argparse.Namespace) -> int:
         rig.start(kind, environment=dict(environment)) for kind in ("worker", "worker", "worker", "control", "control")
     ]
     kept = [api, started[0], started[3], *rig.of("beat")]
+    pids = [member.process.pid for member in kept]
     rig.await_ready()
     address = f"http://127.0.0.1:{port}"
     wait_for(lambda: _is_up(address), timeout_s=STARTED_S, what="the API")
@@ -286,6 +298,8 @@ def run(rigs: Rigs, options: argparse.Namespace) -> int:
         _await_end(soak)
     finally:
         recorder.stop()
+    died = [m.process.name for m, pid in zip(kept, pids, strict=True) if m.process.pid != pid]
+    soak.broken["kept processes live"] += [f"{name} died by itself" for name in died]
     return _report(soak, tracks, options)
 
 
@@ -319,7 +333,13 @@ def _strike(chaos: Chaos, ended: threading.Event) -> None:
         began = time.monotonic()
         try:
             name = chaos.strike()
-        except (AssertionError, OSError, IndexError, PyMongoError) as error:  # a fault that could not be done is told
+        except (
+            AssertionError,
+            OSError,
+            IndexError,
+            PyMongoError,
+            RedisError,
+        ) as error:
             print(f"       a fault was not done: {error!r}", flush=True)
             continue
         print(f"       {name} for {time.monotonic() - began:.1f} s", flush=True)
@@ -336,9 +356,14 @@ def _await_end(soak: Soak) -> None:
     soak.judge_rest()
 
 
-def _report(soak: Soak, tracks: Iterable[Track], options: argparse.Namespace) -> int:
+def _report(soak: Soak, tracks: Sequence[Track], options: argparse.Namespace) -> int:
     growths = [growth for track in tracks if (growth := find_growth(track)) is not None]
     growing = [growth.name for growth in growths if not growth.is_flat]
+    if len(growths) < len(tracks):
+        soak.broken["memory is watched"].append("too few samples of a process")
+    if len(soak.chaos.done) < options.minutes * LEAST_FAULTS:
+        soak.broken["faults happen"].append(f"only {len(soak.chaos.done)} in {options.minutes:g} minutes")
+    soak.broken = {name: problems for name, problems in soak.broken.items() if problems}
     if not soak.recorder.is_whole:
         soak.broken["the history is whole"].append("the oplog was written over before it was read")
     faults = Counter(name for _, name in soak.chaos.done)

@@ -219,16 +219,18 @@ class Trial:
     # -- what happened
 
     @contextmanager
-    def fault(self, *, is_outage: bool = False) -> Iterator[None]:
+    def fault(self, *, is_outage: bool = False, loses_answers: bool = False) -> Iterator[None]:
         """The time of the fault; an outage is one in which nobody can work."""
         started = time.time()
         yield
-        self.note_fault(started, is_outage=is_outage)
+        self.note_fault(started, is_outage=is_outage, loses_answers=loses_answers)
 
-    def note_fault(self, started: float, *, is_outage: bool = False, seconds: float = FLIGHT_S) -> None:
-        """A fault that began then is over now; calls were lost to it in its first seconds."""
+    def note_fault(
+        self, started: float, *, is_outage: bool = False, seconds: float = FLIGHT_S, loses_answers: bool = True
+    ) -> None:
+        """A fault that began then is over now; where it loses answers, it loses those of its first seconds."""
         ended = time.time()
-        self.windows.append(Window(started, min(ended, started + seconds)))
+        self.windows.append(Window(started, min(ended, started + seconds), loses_answers))
         if is_outage:
             self.outages.append(Outage(started, ended))
         self.over = ended

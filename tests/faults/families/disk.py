@@ -59,7 +59,8 @@ def fill(trial: Trial) -> None:
     filler.unlink()
     mongod.restart()
     trial.rig.mongo.await_primary()
-    trial.note_fault(started, is_outage=True, seconds=filling_s + FLIGHT_S)  # calls begin until mongod gives up
+    filled_s = filling_s + FLIGHT_S  # calls begin until mongod gives up
+    trial.note_fault(started, is_outage=True, seconds=filled_s, loses_answers=False)
 
 
 def lacks_tmpfs() -> str | None:

@@ -74,10 +74,11 @@ def terminate_worker(trial: Trial) -> None:
     with trial.fault():
         member.process.signal(signal.SIGTERM)
     code = _await_exit(member)
+    trial.rig.supervise()
+    trial.await_end()
     crashes = _count_crashes(trial)
     trial.expect(code == 0, f"the worker ended with exit code {code}")
     trial.expect(crashes == 0, f"{crashes} calls lost their worker although it was asked politely")
-    trial.rig.supervise()
 
 
 def terminate_softly(trial: Trial) -> None:
