@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     # the HTTP door: loopback only, until keys exist
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)
+    api_in_container: bool = False  # any api_host is then inside: what the container publishes decides who reaches it
 
     # models: one address and key for all of them (a gateway, the sandbox); None: each profile's own endpoint
     models_base_url: str | None = None

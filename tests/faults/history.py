@@ -121,7 +121,7 @@ def read_oplog(entries: Iterable[Mapping[str, Any]], database: str) -> Iterator[
         elif entry["ns"] in names and entry["op"] in {"i", "u"}:
             document_id = entry["o2"]["_id"] if entry["op"] == "u" else entry["o"]["_id"]
             fields = _fields(entry["o"])
-            if not fields.keys() <= _ANNOUNCED:
+            if not fields or not fields.keys() <= _ANNOUNCED:
                 yield Write(_seconds(entry["wall"]), names[entry["ns"]], str(document_id), fields)
 
 

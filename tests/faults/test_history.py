@@ -53,6 +53,13 @@ def test_reads_nobody_elses_writes(ns: str) -> None:
     assert list(read_oplog([{**update({"u": {"attempt": 1}}), "ns": ns}], "db")) == []
 
 
+def test_a_message_that_is_sent_again_touches_nothing() -> None:
+    again = update({"u": {"dispatched_at": START, "dispatches": 2}})
+    claimed = update({"u": {"dispatched_at": START, "attempt": 2}})
+
+    assert [write.fields for write in read_oplog([again, claimed], "db")] == [{"dispatched_at": START, "attempt": 2}]
+
+
 def test_a_completion_belongs_to_the_attempt_that_saved_it() -> None:
     history = make_history(
         response(0, attempt=0, completion=None),

@@ -132,6 +132,14 @@ VIOLATIONS: dict[str, tuple[str, Evidence]] = {
         make_evidence(saved={str(RESPONSE): Saved(at=39.9, attempt=2)}),
     ),
     "a repeat without a fault": ("only calls in flight are repeated", make_evidence(windows=[])),
+    "a repeat in a fault that loses no answers": (
+        "only calls in flight are repeated",
+        make_evidence(windows=[Window(10.5, 10.6, loses_answers=False)]),
+    ),
+    "an estimate although nothing went wrong": (
+        "money differs only in estimates",
+        make_evidence(windows=[], calls=[sound_call(), sound_call(attempt=2, started=40, ended=41)]),
+    ),
     "a repeat of a call that ended long before the fault": (
         "only calls in flight are repeated",
         make_evidence(windows=[Window(14, 15)]),

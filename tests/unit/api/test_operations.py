@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -213,6 +215,18 @@ def test_loopback_addresses_may_be_listened_on(host: str) -> None:
 def test_other_addresses_may_not(host: str) -> None:
     with pytest.raises(InputError, match="ORCHESTRATEX_API_HOST"):
         run(Settings(api_host=host, mongodb_uri="mongodb://db", redis_url="redis://cache"))
+
+
+def test_in_the_image_it_may_serve_what_the_container_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = (Path(__file__).parents[3] / "deploy" / "Dockerfile").read_text()
+    for name, value in re.findall(r"(ORCHESTRATEX_\w+)=(\S+)", image):
+        monkeypatch.setenv(name, value)
+    served: list[str] = []
+    monkeypatch.setattr("orchestratex.api.server.uvicorn.run", lambda _, *, host, **__: served.append(host))
+
+    run(Settings(mongodb_uri="mongodb://127.0.0.1:1", redis_url="redis://127.0.0.1:1"))
+
+    assert served == ["0.0.0.0"]
 
 
 @pytest.mark.parametrize("missing", ["mongodb_uri", "redis_url"])
