@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 
 from orchestratex.domain.base import Period
@@ -11,10 +12,12 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
+from orchestratex.errors import StoreUnavailableError
 from orchestratex.rules.rollup import Rollup, start_period
 from orchestratex.steps.services import Services
 from orchestratex.store.base import ModelStats
 
+_log = logging.getLogger(__name__)
 _OLDEST_SESSION = timedelta(days=7)  # longer sittings than this do not count in the peak
 _SETTLING = timedelta(minutes=5)  # the last hour is rolled up again so long after its end: late calls settle into it
 
@@ -26,7 +29,10 @@ def measure(services: Services) -> list[Metrics]:
     windows = [_roll_up_hour(services, start) for start in sorted(starts)]
     for metrics in windows:
         services.store.put_metrics(metrics)
-    _refresh_profiles(services)
+    try:
+        _refresh_profiles(services)
+    except StoreUnavailableError as error:  # the windows are written, and the models keep what they had
+        _log.warning("the models' performance is not renewed: %s", error)
     return windows
 
 

@@ -104,6 +104,7 @@ _BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
 _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
 _OLDEST_FIRST = [("dispatched_at", ASCENDING)]
 _NO_TIMES: Mapping[ObjectId, _Mongo] = {}
+_STATS_MS = 20_000  # over the whole history: with a very long one they are not renewed, and nothing waits for them
 _SCAN_BATCH = 500  # documents: the server would send 16 MB at once
 _MAX_DOUBLINGS = 6  # a message that was sent again so often waits 64 times the first wait
 
@@ -356,7 +357,7 @@ class MongoStore(MongoPlaces, MongoTurns):
             "tokens": {"$sum": "$tokens_used.total_tokens"},
         }
         called = {"$or": [{"cost": {"$ne": None}}, {"status": ResponseStatus.FAILED}]}
-        rows = self._responses.aggregate([{"$match": called}, {"$group": means}])
+        rows = self._responses.aggregate([{"$match": called}, {"$group": means}], maxTimeMS=_STATS_MS)
         return {row["_id"]: ModelStats.model_validate(row) for row in rows}
 
     def is_current(self, thread: Thread) -> bool:

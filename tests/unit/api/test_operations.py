@@ -36,6 +36,17 @@ def test_metrics_are_the_latest_windows(client: Client) -> None:
     assert [window["total_threads"] for window in body["windows"]] == [1]
 
 
+def test_windows_do_not_wait_for_the_models_whole_history(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def take_too_long() -> None:
+        raise StoreUnavailableError("MongoDB at db:27017 does not answer: operation exceeded time limit")
+
+    client.world.solve("What is a monad?", max_iterations=1)
+    monkeypatch.setattr(client.world.store, "model_stats", take_too_long)
+
+    assert measure(client.world.services)[-1].total_threads == 1
+    assert client.get("/v1/metrics?period=hourly&limit=1").json()["windows"][0]["total_threads"] == 1
+
+
 @pytest.mark.parametrize(
     ("query", "field"), [("period=yearly", "period"), ("limit=0", "limit"), ("limit=1001", "limit")]
 )
