@@ -171,5 +171,6 @@ ROWS = [
     Row("workers", "SIGTERM on threads", "long calls", terminate_worker, latency_s=12.0, iterations=1),
     Row("workers", "SIGTERM on prefork", "mid-step", terminate_control),
     Row("workers", "SIGTERM on prefork, soft", "short calls", terminate_softly, PREFORK, latency_s=1.0),
-    Row("workers", "SIGTERM on prefork, soft", "long calls", terminate_softly, PREFORK, latency_s=12.0, iterations=1),
+    # longer than the soft time, and so short that panels do not wait for one of sixteen slots until they seem to stand
+    Row("workers", "SIGTERM on prefork, soft", "long calls", terminate_softly, PREFORK, latency_s=6.0, iterations=1),
 ]
