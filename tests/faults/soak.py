@@ -284,10 +284,10 @@ def run(rigs: Rigs, options: argparse.Namespace) -> int:
         rig.start(kind, environment=dict(environment)) for kind in ("worker", "worker", "worker", "control", "control")
     ]
     kept = [api, started[0], started[3], *rig.of("beat")]
-    pids = [member.process.pid for member in kept]
     rig.await_ready()
     address = f"http://127.0.0.1:{port}"
     wait_for(lambda: _is_up(address), timeout_s=STARTED_S, what="the API")
+    pids = [member.process.pid for member in kept]  # not earlier: a guard comes first
     chaos = Chaos(rig, kept, switch, random.Random(options.seed))
     recorder = Recorder(rig)
     recorder.start()
