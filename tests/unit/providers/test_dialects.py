@@ -641,15 +641,13 @@ def test_the_key_is_in_no_record(any_speaker: Speaker) -> None:
 # --- proxies -----------------------------------------------------------------------------------------------------
 
 
+def make_proxied(proxy: str) -> HttpClient:
+    return HttpClient(pool_size=1, connect_timeout_s=5, read_timeout_s=30, max_bytes=10_000, proxy=proxy)
+
+
 def test_a_proxy_that_is_configured_is_used(endpoint: Endpoint) -> None:
     endpoint.answer = reply(body='{"data": []}')
-    proxied = HttpClient(
-        pool_size=1,
-        connect_timeout_s=5,
-        read_timeout_s=30,
-        max_bytes=10_000,
-        proxy=endpoint.url.removesuffix("/v1"),
-    )
+    proxied = make_proxied(endpoint.url.removesuffix("/v1"))
 
     proxied.get_json("gpt4", "http://models.invalid/v1/models", {})
     proxied.close()
@@ -659,13 +657,7 @@ def test_a_proxy_that_is_configured_is_used(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_behind_a_proxy_that_is_gone_nothing_was_sent(scheme: str) -> None:
-    proxied = HttpClient(
-        pool_size=1,
-        connect_timeout_s=5,
-        read_timeout_s=30,
-        max_bytes=10_000,
-        proxy=f"http://user:{KEY}@127.0.0.1:{free_port()}",
-    )
+    proxied = make_proxied(f"http://user:{KEY}@127.0.0.1:{free_port()}")
 
     with pytest.raises(ProviderConnectionError) as caught:
         proxied.get_json("gpt4", f"{scheme}://models.invalid/v1/models", {})
@@ -679,13 +671,7 @@ def test_behind_a_proxy_too_it_is_asked_again_whether_the_call_is_wanted(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestratex.providers.http._QUICK_HANDSHAKE_S", -1.0)  # every handshake is a long one
-    proxied = HttpClient(
-        pool_size=1,
-        connect_timeout_s=5,
-        read_timeout_s=30,
-        max_bytes=10_000,
-        proxy=endpoint.url.removesuffix("/v1"),
-    )
+    proxied = make_proxied(endpoint.url.removesuffix("/v1"))
     wish = STILL_WANTED.set(lambda: False)
     try:
         with pytest.raises(CallUnwantedError):
