@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bson import ObjectId
@@ -13,9 +13,10 @@ from bson import ObjectId
 from orchestratex.advance import advance, advance_answer, advance_evaluation, fan_out
 from orchestratex.bootstrap import assemble
 from orchestratex.domain.base import Step
+from orchestratex.domain.profile import Profile
 from orchestratex.domain.thread import Thread
 from orchestratex.faultpoints import FaultPoints
-from orchestratex.providers.base import CompletionRequest
+from orchestratex.providers.base import CompletionRequest, Providers
 from orchestratex.providers.fake import FakeProvider, FakeProviders
 from orchestratex.queue import FAN_OUT, TASKS, MemoryQueue
 from orchestratex.sandbox.brain import reply
@@ -50,7 +51,13 @@ class World:
     """The engine over the shipped fakes, answered by the sandbox's brain unless told otherwise."""
 
     def __init__(
-        self, reply_to: Reply | None = None, settings: Settings | None = None, *, faults: FaultPoints | None = None
+        self,
+        reply_to: Reply | None = None,
+        settings: Settings | None = None,
+        *,
+        faults: FaultPoints | None = None,
+        providers: Providers | None = None,
+        profiles: Sequence[Profile] | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock)
@@ -61,14 +68,14 @@ class World:
             settings or Settings(),
             store=self.store,
             queue=self.queue,
-            providers=FakeProviders(self.provider),
+            providers=providers or FakeProviders(self.provider),
             clock=self.clock,
             nonce=lambda: f"{next(numbers):016x}",
             jitter=lambda: 0.5,
             sleep=self.clock.pass_time,
             faults=faults,
         )
-        self.store.insert_profiles(shipped_profiles(self.clock()))
+        self.store.insert_profiles(shipped_profiles(self.clock()) if profiles is None else profiles)
 
     def submit(self, prompt: str, **options: object) -> Thread:
         """One thread in a session of its own."""

@@ -1,0 +1,168 @@
+"""Whole threads over real models, counted from the documents that the engine writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestratex.bootstrap import HttpProviders
+from orchestratex.domain.base import Purpose, ResponseStatus, Role
+from orchestratex.domain.response import Response
+from orchestratex.domain.thread import Thread
+from orchestratex.providers.http import HttpClient
+from orchestratex.settings import Settings
+from tests.realmodel.clean import find_scaffolding
+from tests.realmodel.models import SmallModel
+from tests.support import World
+
+ANSWER_TOKENS = 384
+EVALUATION_TOKENS = 640
+CALL_S = 900.0  # two cores serve several models
+
+
+@dataclass
+class Tally:
+    """One model under one setting."""
+
+    answers: int = 0
+    answers_usable: int = 0  # at first asking
+    evaluations: int = 0
+    evaluations_read: int = 0  # at first asking
+    evaluations_lost: int = 0  # not read at the second asking either
+    finals: int = 0
+    finals_missing: int = 0
+    unclean: list[str] = field(default_factory=list)
+    problems: Counter[str] = field(default_factory=Counter)
+
+
+def make_world(models: Sequence[SmallModel], *, with_schema: bool) -> World:
+    """The engine in this process, its models real."""
+    settings = Settings(
+        answer_max_tokens=ANSWER_TOKENS,
+        evaluation_max_tokens=EVALUATION_TOKENS,
+        call_timeout_s=CALL_S,
+        max_threads=100_000,
+    )
+    http = HttpClient(pool_size=4, connect_timeout_s=5, read_timeout_s=CALL_S, max_bytes=1_000_000)
+    profiles = [model.profile(with_schema=with_schema) for model in models]
+    return World(settings=settings, providers=HttpProviders(settings, http), profiles=profiles)
+
+
+def ask(
+    prompts: Iterable[tuple[str, str]],
+    *,
+    author: SmallModel,
+    evaluators: Sequence[SmallModel],
+    with_schema: bool,
+    max_iterations: int,
+    log: Path | None,
+) -> dict[str, Tally]:
+    """One thread a prompt; the tallies by model name."""
+    tallies = {model.name: Tally() for model in (author, *evaluators)}
+    for domain, prompt in prompts:
+        world = make_world([author, *evaluators], with_schema=with_schema)
+        started = time.monotonic()
+        thread = world.solve(
+            prompt,
+            preferred_models=[author.name],
+            evaluators=[model.name for model in evaluators],
+            max_iterations=max_iterations,
+        )
+        responses = world.store.responses_of(thread.id)
+        count(thread, responses, author.name, tallies)
+        if log is not None:
+            _write(log, domain, thread, responses, with_schema=with_schema)
+        took_s = time.monotonic() - started
+        print(f"{author.name} schema={with_schema} {domain}: {thread.thread_status} {took_s:.0f} s", file=sys.stderr)
+    return tallies
+
+
+def count(thread: Thread, responses: Sequence[Response], author: str, tallies: dict[str, Tally]) -> None:
+    """Add what one ended thread shows."""
+    for response in responses:
+        tally = tallies[response.model_name]
+        is_done = response.status is ResponseStatus.COMPLETED
+        if response.purpose is Purpose.ANSWER and response.role is Role.PRIMARY:
+            tally.answers += 1
+            tally.answers_usable += is_done
+        elif response.purpose is Purpose.EVALUATION:
+            tally.evaluations += 1
+            tally.evaluations_read += is_done
+        elif response.role is Role.EVALUATOR and response.purpose is Purpose.RE_ASK:
+            tally.evaluations_lost += not is_done
+        if not is_done and response.error_message:
+            tally.problems[f"{response.purpose}: {response.error_message[:120]}"] += 1
+    mine = tallies[author]
+    mine.finals += thread.final_response is not None
+    mine.finals_missing += thread.final_response is None
+    found = find_scaffolding(thread.final_response or "", thread.original_prompt)
+    if found:
+        mine.unclean.append(f"{thread.original_prompt!r}: {', '.join(found)}: {(thread.final_response or '')[:300]!r}")
+
+
+def add(tallies: Iterable[dict[str, Tally]]) -> dict[str, Tally]:
+    """The sums by model."""
+    total: dict[str, Tally] = {}
+    for each in tallies:
+        for name, tally in each.items():
+            into = total.setdefault(name, Tally())
+            for key, value in vars(tally).items():
+                setattr(into, key, getattr(into, key) + value)
+    return total
+
+
+def measure(
+    models: Sequence[SmallModel],
+    prompts: Sequence[tuple[str, str]],
+    *,
+    with_schema: bool,
+    max_iterations: int = 1,
+    log: Path | None = None,
+) -> dict[str, Tally]:
+    """Each model answers every prompt and the next one evaluates it, so that each asks and judges equally often."""
+    pairs = [(model, [models[(at + 1) % len(models)]]) for at, model in enumerate(models)]
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        runs = [
+            pool.submit(
+                ask,
+                prompts,
+                author=author,
+                evaluators=evaluators,
+                with_schema=with_schema,
+                max_iterations=max_iterations,
+                log=log,
+            )
+            for author, evaluators in pairs
+        ]
+        return add(run.result() for run in runs)
+
+
+def _write(log: Path, domain: str, thread: Thread, responses: Sequence[Response], *, with_schema: bool) -> None:
+    rows = [_row(domain, thread, response, with_schema=with_schema) for response in responses]
+    with log.open("a", encoding="utf-8") as out:
+        out.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _row(domain: str, thread: Thread, response: Response, *, with_schema: bool) -> dict[str, Any]:
+    completion = response.completion
+    return {
+        "role": response.role,
+        "purpose": response.purpose,
+        "model": response.model_name,
+        "finish_reason": completion.finish_reason if completion else None,
+        "status": response.status,
+        "problem": response.error_message,
+        "domain": domain,
+        "schema": with_schema,
+        "prompt": thread.original_prompt,
+        "prompt_sent": response.prompt_sent,
+        "text": completion.text if completion else None,
+        "final": thread.final_response,
+    }
