@@ -51,7 +51,7 @@ class HttpProviders:
         """See Providers."""
         if self._settings.models_base_url is not None:
             return True
-        has_key = not profile.api_key_required or profile.provider in self._keys
+        has_key = not profile.api_key_required or profile.provider in self._settings.providers_with_key()
         return has_key and profile.dialect in DIALECTS
 
     def close(self) -> None:

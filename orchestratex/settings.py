@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     openrouter_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("OPENROUTER_API_KEY"))
     google_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("GEMINI_API_KEY"))
 
+    # the providers that have a key where calls are made, comma-separated: for a process that submits and makes no call
+    keyed_providers: str = ""
+
     # a TOML file of profiles that init-db loads: what a deployment states about its models stays in its own repository,
     # and wins over `models edit` in the fields that it names; None: the shipped eight
     profiles_file: str | None = Field(
@@ -140,6 +143,11 @@ class Settings(BaseSettings):
             "openrouter": self.openrouter_api_key,
         }
         return {provider: key for provider, key in keys.items() if key and key.get_secret_value()}
+
+    def providers_with_key(self) -> frozenset[str]:
+        """The providers whose key is set, here or, by `keyed_providers`, where calls are made."""
+        named = (name.strip() for name in self.keyed_providers.split(","))
+        return frozenset(self.provider_keys()) | frozenset(filter(None, named))
 
 
 def _is_readable(url: str) -> bool:

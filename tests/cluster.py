@@ -49,13 +49,13 @@ def wait_for(condition: Callable[[], Any], *, timeout_s: float, what: str) -> An
 
 
 class Servers:
-    """One mongod and one redis-server for a whole test session."""
+    """One mongod and one Valkey for a whole test session."""
 
     def __init__(self, home: Path) -> None:
         (home / "logs").mkdir()
         logs = LogFiles(home / "logs")
         self.mongod: Service = start_mongod(find_binary("mongod"), home / "mongodb", logs=logs)
-        self.redis: Service = start_redis(find_binary("redis-server"), home / "redis", logs=logs)
+        self.redis: Service = start_redis(find_binary("valkey-server"), home / "redis", logs=logs)
 
     def stop(self) -> None:
         """Stop both."""
@@ -77,7 +77,6 @@ class Cluster:
             "ORCHESTRATEX_BROKER_PREFIX": f"{name}:",
             "ORCHESTRATEX_MODELS_BASE_URL": sandbox.base_url,
             "ORCHESTRATEX_MODELS_API_KEY": "sandbox",
-            "ORCHESTRATEX_BEAT_SCHEDULE": str(home / "beat"),
             **{f"ORCHESTRATEX_{key.upper()}": str(value) for key, value in settings.items()},
         }
         fields = {key.removeprefix("ORCHESTRATEX_").lower(): value for key, value in self.environment.items()}

@@ -23,7 +23,7 @@ class Watched:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._binary = str(find_binary("redis-server"))
+        self._binary = str(find_binary("valkey-server"))
         self.ports = (free_port(), free_port())
         self.sentinel_port = free_port()
         common = ["--requirepass", PASSWORD, "--masterauth", PASSWORD]

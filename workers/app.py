@@ -45,6 +45,8 @@ app.conf.update(
     task_soft_time_limit=200,  # prefork only, a last resort: calls are bounded by the HTTP client
     task_time_limit=230,
     beat_schedule=SCHEDULE,
+    # in memory: the file of Celery's default is unpickled, whoever wrote it, to remember at most a minute
+    beat_scheduler="celery.beat:Scheduler",
     beat_max_loop_interval=1,
 )
 

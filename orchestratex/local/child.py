@@ -13,6 +13,7 @@ import psutil
 
 from orchestratex.local.pids import kill_session
 
+PRIVATE = 0o077  # the umask: what a command writes is for nobody else
 GUARD = Path(__file__).with_name("guard.py")
 ORPHAN_GRACE_S = 10.0  # what a command gets to stop in after our death; mongod needs about one second
 
@@ -88,6 +89,7 @@ def start_child(command: Command, *, output_fd: int) -> Child:
             stderr=output_fd,
             env=dict(command.env),
             cwd=command.cwd,
+            umask=PRIVATE,
             start_new_session=True,
         )
     )

@@ -16,7 +16,10 @@ ANSWER_S = 15.0  # a server that died is back within this, and its owner's first
 LOOK_S = 1.0
 POLL_S = 0.1
 
-IS_ANSWERING = {mongod.NAME: mongod.is_answering, redis_server.NAME: redis_server.is_answering}
+SERVERS = {  # by name: the variable with the address, and who asks there
+    mongod.NAME: ("ORCHESTRATEX_MONGODB_URI", mongod.is_answering),
+    redis_server.NAME: ("ORCHESTRATEX_REDIS_URL", redis_server.is_answering),
+}
 
 
 class JoinedStack:
@@ -63,7 +66,7 @@ def join_stack(state: StackState, settings: Settings) -> JoinedStack:
     """Join a stack whose owner lives. Raises LocalStackError when it is not the one the settings mean, or mute."""
     refuse_other_servers(state, settings)
     deadline = time.monotonic() + ANSWER_S
-    while mute := [name for name, port in state.ports.items() if name in IS_ANSWERING and not IS_ANSWERING[name](port)]:
+    while mute := [name for name in state.ports if name in SERVERS and not _is_answering(name, state)]:
         if time.monotonic() > deadline:
             raise LocalStackError(
                 f"The local stack of {describe_process(state.owner.pid)} runs, but {' and '.join(mute)} did not answer "
@@ -74,14 +77,23 @@ def join_stack(state: StackState, settings: Settings) -> JoinedStack:
 
 
 def refuse_other_servers(state: StackState, settings: Settings) -> None:
-    """Raise LocalStackError when the settings name other servers than the running stack uses."""
-    wished = {"ORCHESTRATEX_MONGODB_URI": settings.mongodb_uri, "ORCHESTRATEX_REDIS_URL": settings.redis_url}
+    """Raise LocalStackError when the settings name other servers, or another database, than the running stack uses."""
+    wished = {
+        "ORCHESTRATEX_MONGODB_URI": settings.mongodb_uri,
+        "ORCHESTRATEX_MONGODB_DATABASE": settings.mongodb_database,
+        "ORCHESTRATEX_REDIS_URL": settings.redis_url,
+    }
     for name, address in wished.items():
         if address and address != state.environment.get(name):
             raise LocalStackError(
-                f"A local stack runs already ({describe_process(state.owner.pid)}), on another server than {name} "
-                "names: stop it, unset the variable, or set ORCHESTRATEX_HOME to another directory."
+                f"A local stack runs already ({describe_process(state.owner.pid)}), on another server or database than "
+                f"{name} names: stop it, unset the variable, or set ORCHESTRATEX_HOME to another directory."
             )
+
+
+def _is_answering(name: str, state: StackState) -> bool:
+    variable, ask = SERVERS[name]
+    return ask(state.environment[variable])
 
 
 def end_leftovers(state: StackState) -> None:

@@ -1,4 +1,8 @@
-"""An embedded mongod: a replica set of one, so that transactions and majority writes are real."""
+"""An embedded mongod: a replica set of one, so that transactions and majority writes are real.
+
+Nobody talks to it without the data directory's key: it starts with it, and is set up with it as `__system`, the user as
+whom the members of a set know each other. There is no moment in which the first to come may do everything.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,10 @@ from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure, OperationFailure
 
 from orchestratex.errors import LocalStackError
-from orchestratex.local.child import Child, Command
+from orchestratex.local.access import USER, derive_password, take_key
+from orchestratex.local.child import Command
+from orchestratex.local.directory import make_private_directory
+from orchestratex.local.mongo_user import EVERY_DATABASE, ensure_user
 from orchestratex.local.output import LogFiles
 from orchestratex.local.pids import describe_process
 from orchestratex.local.ports import LOOPBACK
@@ -25,6 +32,8 @@ from orchestratex.local.service import (
     wait_until,
     write_port,
 )
+from orchestratex.local.versions import ServerVersion, read_version
+from orchestratex.local.writer import record_writer, refuse_other_writer
 
 NAME = "mongodb"
 REPLICA_SET = "ox0"
@@ -44,18 +53,24 @@ PASSING_CODES = {  # a member that starts or elects answers so for a moment
 Client = MongoClient[dict[str, Any]]
 
 
-def start_mongod(binary: Path, data_dir: Path, port: int | None = None, *, logs: LogFiles) -> Service:
-    """Start mongod on loopback and return it when it is primary.
+def start_mongod(
+    binary: Path, data_dir: Path, port: int | None = None, *, logs: LogFiles, database: str = EVERY_DATABASE
+) -> Service:
+    """Start mongod on loopback and return it when it is primary; its address holds a user of `database` alone.
 
-    Without a wish for a port it takes the last one of the data directory, or a free one. Raises LocalStackError when
-    the port or the data directory is in use (by whom), or mongod ends (with the end of its log).
+    Without a wish for a port it takes the last one of the data directory, or a free one. A directory from before there
+    were passwords gets one. Raises LocalStackError when the port or the data directory is in use (by whom), a newer
+    server wrote the directory, or mongod ends (with the end of its log).
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_private_directory(data_dir)
     refuse_used_directory(data_dir)
+    version = read_version(binary)
+    refuse_other_writer(data_dir, binary, version, remedy="nothing in it was changed")
+    _, key = take_key(data_dir)
     for _ in range(START_TRIES):
         chosen = choose_port(port, data_dir)
         try:
-            return _start_once(binary, data_dir, chosen, logs)
+            return _start_once(binary, data_dir, chosen, logs, version=version, key=key, database=database)
         except PortLostError:
             continue
     raise LocalStackError(f"mongod found no port in {START_TRIES} tries: other programs took them first")
@@ -74,51 +89,59 @@ def refuse_used_directory(data_dir: Path) -> None:
         )
 
 
-def make_uri(port: int) -> str:
+def make_uri(port: int, password: str) -> str:
     """Address the set by name, not directly: then clients wait for a primary while mongod starts again."""
-    return f"mongodb://{LOOPBACK}:{port}/?replicaSet={REPLICA_SET}"
+    return f"mongodb://{USER}:{password}@{LOOPBACK}:{port}/?replicaSet={REPLICA_SET}&authSource=admin"
 
 
-def is_answering(port: int) -> bool:
-    """Tell whether a primary answers on the port."""
-    with connect(port) as client:
+def is_answering(uri: str) -> bool:
+    """Tell whether a primary answers at the address."""
+    with _connect(uri, replicaSet=None) as client:
         try:
             return bool(client.admin.command("hello")["isWritablePrimary"])
         except (ConnectionFailure, OperationFailure):
             return False
 
 
-def connect(port: int) -> Client:
+def _connect(host: str, **options: Any) -> Client:
     """Open a client to this one server, whatever its set says."""
-    return MongoClient(LOOPBACK, port, directConnection=True, serverSelectionTimeoutMS=2000, socketTimeoutMS=5000)
+    limits: dict[str, Any] = {"serverSelectionTimeoutMS": 2000, "socketTimeoutMS": 5000}
+    return MongoClient(host, directConnection=True, **limits, **options)
 
 
-def _start_once(binary: Path, data_dir: Path, port: int, logs: LogFiles) -> Service:
+def _start_once(
+    binary: Path, data_dir: Path, port: int, logs: LogFiles, *, version: ServerVersion, key: str, database: str
+) -> Service:
     command = _make_command(binary, data_dir, port)
     is_new = read_port(data_dir) is None
     child = launch(command, port, logs)
+    password = derive_password(key)
     try:
-        with connect(port) as client:
-            wait_until(lambda: _is_primary(client, port, child, is_new), child, command, logs)
+        with _connect(LOOPBACK, port=port, username="__system", password=key, authSource="local") as client:
+            wait_until(lambda: _is_primary(client, port, is_new), child, command, logs)
+            ensure_user(client, password, database)
+            form = client.admin.command("getParameter", featureCompatibilityVersion=1)
     except BaseException:
         child.finish()
         raise
+    major, minor = map(int, form["featureCompatibilityVersion"]["version"].split("."))
+    record_writer(data_dir, version, feature_version=(major, minor))
     write_port(data_dir, port)
-    return Service(name=NAME, uri=make_uri(port), port=port, command=command, child=child)
+    return Service(name=NAME, uri=make_uri(port, password), port=port, command=command, child=child)
 
 
 def _make_command(binary: Path, data_dir: Path, port: int) -> Command:
     argv = [str(binary), "--replSet", REPLICA_SET, "--port", str(port), "--bind_ip", LOOPBACK, "--nounixsocket"]
     argv += ["--dbpath", str(data_dir), "--wiredTigerCacheSizeGB", str(CACHE_GB), "--oplogSize", str(OPLOG_MB)]
+    argv += ["--keyFile", str(data_dir / "key"), "--setParameter", "enableLocalhostAuthBypass=false"]
+    argv += ["--networkMessageCompressors", "disabled"]  # whoever reaches the port could read memory through them
     argv += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--quiet"]
     return make_server_command(NAME, argv, data_dir)
 
 
-def _is_primary(client: Client, port: int, child: Child, is_new: bool) -> bool:
+def _is_primary(client: Client, port: int, is_new: bool) -> bool:
     """Move the set one step towards a primary at this address."""
     try:
-        if client.admin.command("serverStatus")["pid"] != child.main_pid():
-            raise PortLostError
         _configure(client, f"{LOOPBACK}:{port}", is_new)
         return bool(client.admin.command("hello")["isWritablePrimary"])
     except ConnectionFailure:

@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestratex.errors import LocalStackError
 from orchestratex.local.binaries import find_binary
 from orchestratex.local.child import Command
+from orchestratex.local.directory import make_private_directory
 from orchestratex.local.mongod import start_mongod
 from orchestratex.local.output import LogFiles, Output, PrefixedOutput
 from orchestratex.local.pids import mark_process
@@ -107,17 +108,18 @@ class OwnedStack:
             remove_state(self._home)
 
     def _make_directories(self) -> None:
-        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("logs", "beat"):
-            (self._home / name).mkdir(exist_ok=True)
+        for directory in (self._home, self._home / "logs"):
+            make_private_directory(directory)
 
     def _start_servers(self) -> None:
         settings = self._request.settings
+        database = settings.mongodb_database
+        self.environment["ORCHESTRATEX_MONGODB_DATABASE"] = database
         self.environment["ORCHESTRATEX_MONGODB_URI"] = settings.mongodb_uri or self._start_server(
-            lambda: start_mongod(find_binary("mongod"), self._home / "mongodb", logs=self._logs)
+            lambda: start_mongod(find_binary("mongod"), self._home / "mongodb", logs=self._logs, database=database)
         )
         self.environment["ORCHESTRATEX_REDIS_URL"] = settings.redis_url or self._start_server(
-            lambda: start_redis(find_binary("redis-server"), self._home / "redis", logs=self._logs)
+            lambda: start_redis(find_binary("valkey-server"), self._home / "redis", logs=self._logs)
         )
 
     def _start_server(self, start: Callable[[], Service]) -> str:
@@ -130,7 +132,7 @@ class OwnedStack:
         return service.uri
 
     def _start_processes(self) -> None:
-        own = process_environment(self._request, self._home, self.ports, os.environ)
+        own = process_environment(self._request, self.ports, os.environ)
         commands = make_commands(self._request, self._home, {**os.environ, **own, **self.environment})
         output = self._make_output(commands)
         self._processes = Supervisor(output=output, on_event=self._request.on_event, on_change=self._save)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestratex.local.child import Command
+from orchestratex.local.environment import select_environment
 from orchestratex.local.ports import free_port, next_free_port, require_free
 from orchestratex.local.processes import process_commands
 from orchestratex.settings import Settings
@@ -60,10 +61,8 @@ def model_environment(request: Request, ports: Mapping[str, int]) -> dict[str, s
     }
 
 
-def process_environment(
-    request: Request, home: Path, ports: Mapping[str, int], environ: Mapping[str, str]
-) -> dict[str, str]:
-    """Return what only the stack's own processes get: their ports, sizes and paths."""
+def process_environment(request: Request, ports: Mapping[str, int], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what only the stack's own processes get: their ports, sizes, and whose keys there are."""
     settings = request.settings
     listening = {f"ORCHESTRATEX_{name.upper()}_PORT": str(port) for name, port in ports.items()}
     return {
@@ -71,17 +70,24 @@ def process_environment(
         "ORCHESTRATEX_API_HOST": settings.api_host,
         "ORCHESTRATEX_WORKER_CONCURRENCY": str(settings.worker_concurrency),
         "ORCHESTRATEX_CONTROL_CONCURRENCY": str(settings.control_concurrency),
-        "ORCHESTRATEX_BEAT_SCHEDULE": str(home / "beat" / "schedule"),
+        "ORCHESTRATEX_KEYED_PROVIDERS": ",".join(sorted(settings.provider_keys())),  # the API knows these alone
         "PYTHONUNBUFFERED": "1",  # a line appears when it is printed
         **_make_python_path(environ),
     }
 
 
 def make_commands(request: Request, home: Path, environ: Mapping[str, str]) -> list[Command]:
-    """Return the processes to run, in the order of their start. They run in `home`: no `workers` of the user's
-    directory is taken for ours, and nothing is written there."""
+    """Return the processes to run, in the order of their start; each gets what is for its type of `environ`.
+
+    They run in `home`: no `workers` of the user's directory is taken for ours, and nothing is written there.
+    """
     return [
-        Command(name=name, argv=tuple(process_commands(environ, instance=instance)[kind]), env=environ, cwd=home)
+        Command(
+            name=name,
+            argv=tuple(process_commands(environ, instance=instance)[kind]),
+            env=select_environment(kind, environ),
+            cwd=home,
+        )
         for kind in request.process_types
         for name, instance in _name_instances(kind, request.worker_count)
     ]

@@ -40,6 +40,15 @@ def is_listening(port: int, host: str = LOOPBACK) -> bool:
     return True
 
 
+def is_held_by(port: int, pid: int | None) -> bool:
+    """Tell whether this process of ours listens on the port."""
+    try:
+        connections = psutil.Process(pid).net_connections(kind="tcp") if pid is not None else []
+    except psutil.Error:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)
+
+
 def next_free_port(port: int, host: str = LOOPBACK) -> int:
     """Return `port`, or the first free one above it."""
     for candidate in range(port, min(port + TRIES, 65536)):

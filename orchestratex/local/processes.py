@@ -17,7 +17,7 @@ LINES = {
     f" --queues ox.respond,ox.evaluate,ox.refine --hostname worker-$$@%h {QUIET}",
     "control": f"env {HANDS_BACK} {CELERY} worker --pool prefork --concurrency ${{ORCHESTRATEX_CONTROL_CONCURRENCY:-2}}"
     f" --queues ox.control,ox.default --hostname control-$$@%h {QUIET}",
-    "beat": f"{CELERY} beat --schedule ${{ORCHESTRATEX_BEAT_SCHEDULE:-/tmp/orchestratex-beat-$$}}",
+    "beat": f"{CELERY} beat",
     "flower": f"{CELERY} flower --address=127.0.0.1 --port=${{ORCHESTRATEX_FLOWER_PORT:-5555}}"
     " --max_tasks=20000 --purge_offline_workers=300 --read_only=True",
     "sandbox": "orchestratex sandbox --port ${ORCHESTRATEX_SANDBOX_PORT:-8700}",

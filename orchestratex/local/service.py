@@ -10,8 +10,10 @@ from pathlib import Path
 
 from orchestratex.errors import LocalStackError
 from orchestratex.local.child import Child, Command, start_child
+from orchestratex.local.directory import write_private
+from orchestratex.local.environment import base_environment
 from orchestratex.local.output import LogFiles
-from orchestratex.local.ports import free_port, is_free, is_listening, require_free
+from orchestratex.local.ports import free_port, is_free, is_held_by, is_listening, require_free
 
 START_S = 60.0  # mongod needs 1-2 s; after a crash longer, and 30 s if a mute stranger listens on its old port
 POLL_S = 0.02
@@ -34,19 +36,22 @@ class PortLostError(LocalStackError):
 
 
 def make_server_command(name: str, argv: list[str], data_dir: Path) -> Command:
-    """Describe a server that runs in its data directory with our environment."""
-    return Command(name=name, argv=tuple(argv), env=dict(os.environ), cwd=data_dir)
+    """Describe a server that runs in its data directory and knows nothing of our settings."""
+    return Command(name=name, argv=tuple(argv), env=base_environment(os.environ), cwd=data_dir)
 
 
 def launch(command: Command, port: int, logs: LogFiles) -> Child:
-    """Start a server and wait until it listens. Raises LocalStackError with the end of its log, and PortLostError."""
+    """Start a server and wait until it, and nobody else, listens: a stranger on its port must not hear a password.
+
+    Raises LocalStackError with the end of its log, and PortLostError.
+    """
     output_fd = logs.open(command.name)
     try:
         child = start_child(command, output_fd=output_fd)
     finally:
         os.close(output_fd)
     try:
-        wait_until(lambda: is_listening(port), child, command, logs)
+        wait_until(lambda: is_listening(port) and is_held_by(port, child.main_pid()), child, command, logs)
     except LocalStackError:
         child.finish()
         if not is_free(port):
@@ -92,4 +97,4 @@ def read_port(data_dir: Path) -> int | None:
 
 def write_port(data_dir: Path, port: int) -> None:
     """Remember the port: clients that outlive a restart find the server again."""
-    (data_dir / "port").write_text(str(port))
+    write_private(data_dir / "port", str(port))

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from orchestratex.local.directory import make_private_directory
 from orchestratex.local.joined import end_leftovers, join_stack
 from orchestratex.local.owned import OwnedStack
 from orchestratex.local.pids import is_alive
@@ -80,7 +81,7 @@ def local_stack(
 
 def join_or_start(home: Path, request: Request) -> LocalStack:
     """Join the stack in `home` if its owner lives, else clear away what is left of it and start one."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(home)
     with stack_lock(home):
         state = read_state(home)
         if state and is_alive(state.owner):

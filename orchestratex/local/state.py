@@ -14,6 +14,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestratex.errors import LocalStackError
+from orchestratex.local.directory import write_private
 from orchestratex.local.pids import ProcessMark, describe_process
 
 LOCK_S = 60.0  # longer than a start (1-3 s) and than a stop with its grace
@@ -34,8 +35,14 @@ class StackState(BaseModel):
 
 
 def home_directory(home: str | None) -> Path:
-    """Return where the local stack lives: `home`, or the user's data directory."""
-    return Path(home).expanduser().resolve() if home else platformdirs.user_data_path("orchestratex")
+    """Return where the local stack lives: `home`, or the user's data directory.
+
+    A link in the last place stays one, for `make_private_directory` to refuse.
+    """
+    if not home:
+        return platformdirs.user_data_path("orchestratex")
+    path = Path(home).expanduser().absolute()
+    return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
 
 
 def read_state(home: Path) -> StackState | None:
@@ -47,11 +54,8 @@ def read_state(home: Path) -> StackState | None:
 
 
 def write_state(home: Path, state: StackState) -> None:
-    """Replace the file in one move. It may hold passwords of URIs, so it is the user's alone."""
-    draft = home / "stack.json.new"
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        out.write(state.model_dump_json(indent=2))
-    draft.replace(home / "stack.json")
+    """Replace the file in one move. It holds passwords, so it is the user's alone."""
+    write_private(home / "stack.json", state.model_dump_json(indent=2))
 
 
 def remove_state(home: Path) -> None:
@@ -62,7 +66,7 @@ def remove_state(home: Path) -> None:
 @contextmanager
 def stack_lock(home: Path, *, timeout_s: float = LOCK_S) -> Iterator[None]:
     """Hold the right to start or stop this home's stack. Raises LocalStackError naming the holder after the time."""
-    with open(os.open(home / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+") as lock:
+    with open(os.open(home / "stack.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+") as lock:
         _take(lock.fileno(), home, timeout_s)
         lock.truncate(0)
         lock.write(str(os.getpid()))

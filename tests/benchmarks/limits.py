@@ -98,7 +98,7 @@ def main() -> None:
     """Measure both."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 200.0
     with tempfile.TemporaryDirectory() as home:
-        service = start_redis(find_binary("redis-server"), Path(home) / "redis", logs=LogFiles(Path(home)))
+        service = start_redis(find_binary("valkey-server"), Path(home) / "redis", logs=LogFiles(Path(home)))
         try:
             measure_questions(service.uri)
             measure_demand(service.uri, seconds)

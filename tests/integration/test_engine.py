@@ -1,4 +1,4 @@
-"""The whole loop on real parts: mongod, redis-server, worker processes, the sandbox over HTTP."""
+"""The whole loop on real parts: mongod, Valkey, worker processes, the sandbox over HTTP."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_workers_outlive_redis_dying_under_a_running_task(tmp_path: Path) -> Non
         wait_for(lambda: not server.is_running(), timeout_s=10, what="the end of Redis")
         wait_for(lambda: ledger.summarise()["charged"], timeout_s=30, what="the answer to the first call")
         again = start_redis(
-            find_binary("redis-server"), servers.redis.command.cwd, servers.redis.port, logs=LogFiles(tmp_path)
+            find_binary("valkey-server"), servers.redis.command.cwd, servers.redis.port, logs=LogFiles(tmp_path)
         )
         try:
             (thread,) = cluster.await_ended(threads, timeout_s=90)

@@ -76,14 +76,13 @@ def test_taken_flower_port_moves_and_says_so() -> None:
     assert events == [f"Port {taken} is in use: Flower is on port {ports['flower']}"]
 
 
-def test_processes_get_ports_sizes_and_paths(tmp_path: Path) -> None:
+def test_processes_get_ports_sizes_and_paths() -> None:
     request = make_request(worker_concurrency=5)
 
-    environment = process_environment(request, tmp_path, {"sandbox": 1234}, {"PYTHONPATH": "."})
+    environment = process_environment(request, {"sandbox": 1234}, {"PYTHONPATH": "."})
 
     assert environment["ORCHESTRATEX_SANDBOX_PORT"] == "1234"
     assert environment["ORCHESTRATEX_WORKER_CONCURRENCY"] == "5"
-    assert environment["ORCHESTRATEX_BEAT_SCHEDULE"] == str(tmp_path / "beat/schedule")
     assert environment["PYTHONPATH"].split(os.pathsep)[0] == os.getcwd()
 
 

@@ -23,16 +23,16 @@ def test_variables_have_defaults() -> None:
     assert commands["worker"][:6] == [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
     assert commands["worker"][commands["worker"].index("--concurrency") + 1] == "64"
     assert commands["worker"][commands["worker"].index("--hostname") + 1] == "worker-7@%h"
-    assert commands["beat"][-1] == "/tmp/orchestratex-beat-7"
+    assert commands["beat"][-1] == "beat"  # no schedule file: the default one is unpickled
 
 
 def test_variables_are_replaced_and_stay_one_argument() -> None:
-    environ = {"ORCHESTRATEX_WORKER_CONCURRENCY": "5", "ORCHESTRATEX_BEAT_SCHEDULE": "/home/a b/s"}
+    environ = {"ORCHESTRATEX_WORKER_CONCURRENCY": "5", "ORCHESTRATEX_SANDBOX_PORT": "8 7"}
 
     commands = process_commands(environ, instance="7")
 
     assert commands["worker"][commands["worker"].index("--concurrency") + 1] == "5"
-    assert commands["beat"][-1] == "/home/a b/s"
+    assert commands["sandbox"][-1] == "8 7"
 
 
 def test_nothing_is_left_unexpanded() -> None:
