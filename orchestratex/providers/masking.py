@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
+import string
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -14,7 +16,14 @@ _WINDOW: Final = 20_000  # characters that are looked at for an excerpt
 _LONGEST_SPELLING: Final = 12  # characters that one character of a key is written in at most, where a server means it
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MASK: Final = "***"
-_ESCAPES: Final = re.compile(rb"%[0-9A-Fa-f]{2}|\\[ux/]|&#")
+_ESCAPE: Final = re.compile(  # every run in it is bounded: an open one would be read again from each of its places
+    r"%(?:25)?([0-9a-f]{2})|\\{1,4}(?:u00|x)([0-9a-f]{2})|&#x0{0,4}([0-9a-f]{1,2});|&#0{0,4}([0-9]{1,3});"
+    r"|&(amp|lt|gt|quot|apos);|\\{1,4}(?=[/\"'])",
+    re.IGNORECASE,
+)
+_ESCAPES: Final = re.compile(rb"%[0-9A-Fa-f]{2}|\\[ux/\"']|&[#a-z]")
+_ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # unlike lower() it keeps every place
 
 
 class Mask:
@@ -25,14 +34,16 @@ class Mask:
 
     def __init__(self, keys: Iterable[str]) -> None:
         kept = {key for key in keys if len(key) >= _SHORTEST_KEY}
-        forms = [form for key in sorted(kept, key=len, reverse=True) for form in (key, *_base64_forms(key))]
-        self._plain = [form.encode().lower() for form in forms]
-        self._pattern = _make_pattern(forms) if forms else None
+        self._forms = {form.translate(_LOWER) for key in kept for form in (key, *_base64_forms(key))}
         self._longest = _LONGEST_SPELLING * max(map(len, kept), default=0)
 
     def hide(self, text: str) -> str:
         """The text without the keys."""
-        return text if self._pattern is None else self._pattern.sub(_MASK, text)
+        if not self._forms:
+            return text
+        plain, marks = _unescape(text)
+        spans = _find_spans(plain.translate(_LOWER), self._forms)
+        return _cut_out(text, [(marks.find(start), marks.find(end)) for start, end in spans])
 
     def excerpt(self, text: str, *, length: int = EXCERPT) -> str:
         """The beginning of a text on one line, without keys and without anything that a terminal would obey."""
@@ -43,7 +54,7 @@ class Mask:
 
     def hide_all(self, content: bytes, body: Any) -> Any:
         """The JSON value `body`, read from `content`, without the keys in its texts and names."""
-        if self._pattern is None or not self._is_suspect(content):
+        if not self._forms or not self._is_suspect(content):
             return body
         return _map_texts(body, self.hide)
 
@@ -52,7 +63,7 @@ class Mask:
         if _ESCAPES.search(content):
             return True
         lowered = content.lower()
-        return any(form in lowered for form in self._plain)
+        return any(form.encode() in lowered for form in self._forms)
 
 
 def clean(text: str) -> str:
@@ -62,28 +73,66 @@ def clean(text: str) -> str:
     return " ".join("".join(" " if unicodedata.category(char) in _UNSEEN else char for char in text).split())
 
 
-def _make_pattern(forms: list[str]) -> re.Pattern[str]:
-    """One pattern for all; the look at the first sign lets most places of a text fail at once."""
-    first = "".join(re.escape(char) for char in sorted({form[0] for form in forms} | set("%\\&")))
-    return re.compile(f"(?=[{first}])(?:{'|'.join(map(_spell, forms))})", re.IGNORECASE)
+class _Marks:
+    """Where places of a text and of the same text without escapes go together."""
+
+    def __init__(self) -> None:
+        self._plain = [0]
+        self._text = [0]
+
+    def add(self, plain: int, text: int) -> None:
+        """From here on both run in step."""
+        self._plain.append(plain)
+        self._text.append(text)
+
+    def find(self, plain: int) -> int:
+        """The place in the text itself."""
+        last = bisect_right(self._plain, plain) - 1
+        return self._text[last] + plain - self._plain[last]
 
 
-def _spell(form: str) -> str:
-    """A pattern for a text of which each character may be written in its own way."""
-    return "".join(map(_spell_character, form))
+def _unescape(text: str) -> tuple[str, _Marks]:
+    """The text with its escapes read."""
+    pieces: list[str] = []
+    marks = _Marks()
+    length = end = 0
+    for found in _ESCAPE.finditer(text):
+        start = found.start()
+        char = _read_escape(found)
+        pieces += (text[end:start], char)
+        length += start - end
+        marks.add(length, start)
+        length, end = length + len(char), found.end()
+        marks.add(length, end)
+    return "".join([*pieces, text[end:]]), marks
 
 
-def _spell_character(char: str) -> str:
-    """Every run in it is bounded: an open one would be read again from each of its places."""
-    code = ord(char)
-    ways = [
-        r"\\{0,4}" + re.escape(char),
-        f"%(?:25)?{code:02x}",
-        rf"\\{{1,4}}(?:u00|x){code:02x}",
-        f"&#0{{0,4}}{code};",
-        f"&#x0{{0,4}}{code:x};",
-    ]
-    return f"(?:{'|'.join(ways)})"
+def _read_escape(found: re.Match[str]) -> str:
+    hexadecimal = found[1] or found[2] or found[3]
+    if hexadecimal:
+        return chr(int(hexadecimal, 16))
+    return chr(int(found[4])) if found[4] else _ENTITIES.get((found[5] or "").lower(), "")
+
+
+def _find_spans(text: str, forms: Iterable[str]) -> list[tuple[int, int]]:
+    """Where the forms stand, in order."""
+    spans: list[tuple[int, int]] = []
+    for form in forms:
+        at = text.find(form)
+        while at >= 0:
+            spans.append((at, at + len(form)))
+            at = text.find(form, at + len(form))
+    return sorted(spans)
+
+
+def _cut_out(text: str, spans: list[tuple[int, int]]) -> str:
+    pieces: list[str] = []
+    done = 0
+    for start, end in spans:
+        if start >= done:
+            pieces += (text[done:start], _MASK)
+        done = max(done, end)
+    return "".join([*pieces, text[done:]])
 
 
 def _base64_forms(key: str) -> list[str]:

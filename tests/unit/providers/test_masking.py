@@ -170,12 +170,12 @@ def test_hiding_takes_linear_time(make: Callable[[int], str]) -> None:
 
     def measure(size: int) -> float:
         text = make(size)
-        started = time.perf_counter()
+        started = time.thread_time()
         mask.hide(text)
         mask.excerpt(text)
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
-    small, large = min(measure(20_000) for _ in range(3)), measure(200_000)
+    small, large = (min(measure(size) for _ in range(3)) for size in (20_000, 200_000))
 
     assert large < 40 * small + 0.01
 
