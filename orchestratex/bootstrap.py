@@ -109,8 +109,13 @@ def _check_endpoint(profile: Profile, dialect: str, address: str) -> MakeProvide
 
 def _known_origins(settings: Settings) -> frozenset[str]:
     """What code and settings name, and no document: behind a proxy these names need no look where they lead."""
-    gateway = settings.models_base_url
-    return KeyOrigins(settings.further_origins()).all() | (frozenset() if gateway is None else {read_origin(gateway)})
+    known = KeyOrigins(settings.further_origins()).all()
+    if settings.models_base_url is None:
+        return known
+    try:
+        return known | {read_origin(settings.models_base_url)}
+    except InputError:  # its calls say so
+        return known
 
 
 def make_store(settings: Settings, *, patience_s: float | None = None) -> MongoStore:
