@@ -20,8 +20,9 @@ from orchestratex.limits.shared import RedisLimiter
 from orchestratex.limits.shared import connect as limits_client
 from orchestratex.providers.addresses import check_base_url
 from orchestratex.providers.base import Provider, Providers
-from orchestratex.providers.dialects import DIALECTS
+from orchestratex.providers.dialects import DIALECTS, MakeProvider
 from orchestratex.providers.http import HttpClient
+from orchestratex.providers.origins import KeyOrigins, read_origin
 from orchestratex.queue import CeleryQueue, Queue, make_app
 from orchestratex.settings import Settings
 from orchestratex.steps.heart import Heart
@@ -38,21 +39,30 @@ _NO_KEY = SecretStr("none")  # self-hosted servers want a header, not a secret
 class HttpProviders:
     """The endpoints of all profiles: one address for all where the settings name one, else each profile's own.
 
-    A profile whose provider needs no key is served at its own endpoint, in its own dialect, without any setting.
+    A profile whose provider needs no key is served at its own endpoint, in its own dialect, without any setting. A key
+    goes to the origins of its provider alone (see KeyOrigins): where a profile names another, there is none for it.
     """
 
     def __init__(self, settings: Settings, http: HttpClient) -> None:
         self._settings = settings
         self._http = http
         self._keys = settings.provider_keys()
+        self._keyed = settings.providers_with_key()
+        self._origins = KeyOrigins(settings.further_origins())
         self._made: dict[tuple[str, str, str], Provider] = {}
 
     def can_serve(self, profile: Profile) -> bool:
         """See Providers."""
         if self._settings.models_base_url is not None:
             return True
-        has_key = not profile.api_key_required or profile.provider in self._settings.providers_with_key()
-        return has_key and profile.dialect in DIALECTS
+        has_key = profile.provider in self._keyed and self.why_withheld(profile) is None
+        return (has_key or not profile.api_key_required) and profile.dialect in DIALECTS
+
+    def why_withheld(self, profile: Profile) -> str | None:
+        """See Providers."""
+        if self._settings.models_base_url is not None or profile.provider not in self._keyed:
+            return None
+        return self._origins.why_withheld(profile.provider, profile.api_endpoint)
 
     def close(self) -> None:
         """See Providers."""
@@ -60,31 +70,53 @@ class HttpProviders:
 
     def of(self, profile: Profile) -> Provider:
         """See Providers."""
-        dialect, address, key = self._endpoint(profile)
+        dialect, address = self._find_endpoint(profile)
         made = self._made.get((dialect, address, profile.provider))
         if made is None:
-            made = _make_provider(profile, self._http, dialect=dialect, address=address, key=key)
+            make = _check_endpoint(profile, dialect, address)
+            made = make(self._http, base_url=address, api_key=self._find_key(profile))
             self._made[dialect, address, profile.provider] = made
         return made
 
-    def _endpoint(self, profile: Profile) -> tuple[str, str, SecretStr]:
-        """Dialect, address and key."""
+    def _find_endpoint(self, profile: Profile) -> tuple[str, str]:
+        """Dialect and address."""
         if self._settings.models_base_url is not None:
-            return _GATEWAY_DIALECT, self._settings.models_base_url, self._settings.models_api_key or _NO_KEY
-        key = self._keys.get(profile.provider)
+            return _GATEWAY_DIALECT, self._settings.models_base_url
+        return profile.dialect, profile.api_endpoint
+
+    def _find_key(self, profile: Profile) -> SecretStr:
+        """The key for the model's address. The gateway and its key belong together: settings name both."""
+        if self._settings.models_base_url is not None:
+            return self._settings.models_api_key or _NO_KEY
+        withheld = self.why_withheld(profile)
+        key = None if withheld else self._keys.get(profile.provider)
         if key is None and profile.api_key_required:
-            raise ProviderAuthenticationError(profile.model_name, f"no key for {profile.provider} is set")
-        return profile.dialect, profile.api_endpoint, key or _NO_KEY
+            problem = withheld or f"no key for {profile.provider} is set"
+            raise ProviderAuthenticationError(profile.model_name, problem)
+        return key or _NO_KEY
 
 
-def _make_provider(profile: Profile, http: HttpClient, *, dialect: str, address: str, key: SecretStr) -> Provider:
+def _check_endpoint(profile: Profile, dialect: str, address: str) -> MakeProvider:
+    """What makes the provider of a dialect. Raises ProviderNotFoundError for an unknown one, or no fit address."""
     make = DIALECTS.get(dialect)
     if make is None:
         raise ProviderNotFoundError(profile.model_name, f"no dialect {dialect!r}: we speak {', '.join(DIALECTS)}")
     try:
-        return make(http, base_url=check_base_url(address), api_key=key)
+        check_base_url(address)
     except InputError as error:
         raise ProviderNotFoundError(profile.model_name, str(error)) from error
+    return make
+
+
+def _known_origins(settings: Settings) -> frozenset[str]:
+    """What code and settings name, and no document: behind a proxy these names need no look where they lead."""
+    known = KeyOrigins(settings.further_origins()).all()
+    if settings.models_base_url is None:
+        return known
+    try:
+        return known | {read_origin(settings.models_base_url)}
+    except InputError:  # its calls say so
+        return known
 
 
 def make_store(settings: Settings, *, patience_s: float | None = None) -> MongoStore:
@@ -110,6 +142,7 @@ def make_services(settings: Settings, *, queue: CeleryQueue | None = None, patie
         read_timeout_s=settings.call_timeout_s,
         max_bytes=settings.max_response_bytes,
         proxy=settings.proxy,
+        known_origins=_known_origins(settings),
     )
     limits = limits_client(
         settings.redis_url or LOCAL_REDIS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 Seconds = Annotated[float, Field(gt=0)]
 
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel")
+_ORIGIN = re.compile(r"[a-z][a-z0-9_-]*=https?://(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _BROKER_SCHEMES = (*_REDIS_SCHEMES, "amqp", "amqps")
 
 
@@ -54,6 +56,9 @@ class Settings(BaseSettings):
 
     # the providers that have a key where calls are made, comma-separated: for a process that submits and makes no call
     keyed_providers: str = ""
+    # further origins that a provider's key may go to, beside its own ones in providers/origins.py: `openai=https://gw:8443
+    # mistral=http://127.0.0.1:9000`. A setting, since whoever can write profiles could send the keys anywhere
+    key_origins: str | None = None
 
     # a TOML file of profiles that init-db loads: what a deployment states about its models stays in its own repository,
     # and wins over `models edit` in the fields that it names; None: the shipped eight
@@ -129,6 +134,23 @@ class Settings(BaseSettings):
                 "in passwords write / as %2F, : as %3A, @ as %40, # as %23, ? as %3F"
             )
         return url
+
+    @field_validator("key_origins")
+    @classmethod
+    def _check_origins(cls, text: str | None) -> str | None:
+        """A typo would otherwise be found as a missing key."""
+        for each in re.split(r"[\s,]+", text.strip()) if text and text.strip() else ():
+            if not _ORIGIN.fullmatch(each) or not _is_readable(each.partition("=")[2]):
+                raise ValueError(
+                    "write PROVIDER=ORIGIN, several with spaces between them; an origin is https:// or http://, a host "
+                    "and perhaps a port, as in openai=https://gateway.example:8443"
+                )
+        return text
+
+    def further_origins(self) -> dict[str, tuple[str, ...]]:
+        """The origins that `key_origins` adds, by provider."""
+        pairs = [each.partition("=") for each in re.split(r"[\s,]+", self.key_origins or "") if each]
+        return {name: tuple(url for other, _, url in pairs if other == name) for name, _, _ in pairs}
 
     def provider_keys(self) -> dict[str, SecretStr]:
         """The keys that are set, by provider."""

@@ -8,6 +8,7 @@ import typer
 
 from orchestratex.cli import check, profiles
 from orchestratex.errors import InputError
+from orchestratex.providers.origins import KeyOrigins
 
 if TYPE_CHECKING:
     from orchestratex.domain.profile import Profile
@@ -57,7 +58,10 @@ def describe_reach(profile: Profile, settings: Settings, *, is_sandbox: bool) ->
         return "sandbox"
     if settings.models_base_url:
         return "gateway"
-    if profile.provider in settings.provider_keys():
+    origins = KeyOrigins(settings.further_origins())
+    if profile.provider in settings.provider_keys() and not origins.why_withheld(
+        profile.provider, profile.api_endpoint
+    ):
         return "key"
     return None if profile.api_key_required else "open endpoint"
 

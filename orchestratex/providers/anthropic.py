@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -13,10 +13,21 @@ from pydantic import SecretStr
 from orchestratex.domain.base import FinishReason
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion, Usage
-from orchestratex.errors import MalformedCompletionError, ProviderNotFoundError
+from orchestratex.errors import ProviderNotFoundError
 from orchestratex.providers.base import CompletionRequest
-from orchestratex.providers.http import HttpClient, Reply, whole_text
-from orchestratex.providers.reading import count_or_zero, is_count, make_usage, text_or_none, unless_refused
+from orchestratex.providers.http import HttpClient, Reply
+from orchestratex.providers.problems import part_error
+from orchestratex.providers.reading import (
+    Billed,
+    believe,
+    count_or_zero,
+    is_count,
+    join_parts,
+    make_usage,
+    name_or_none,
+    read_word,
+    unless_refused,
+)
 
 _VERSION = "2023-06-01"
 _TOOL = "reply"
@@ -27,7 +38,10 @@ _FINISH_REASONS = {
     "max_tokens": FinishReason.LENGTH,
     "model_context_window_exceeded": FinishReason.LENGTH,
     "refusal": FinishReason.REFUSAL,
+    "content_filter": FinishReason.REFUSAL,
+    "guardrail_intervened": FinishReason.REFUSAL,
 }
+_TEXT_TYPES: Final[frozenset[str | None]] = frozenset({"text"})
 _HIGHEST_TEMPERATURE = 1.0
 # Models from 4.7 on refuse a temperature; the digits of a date are no version.
 _NO_TEMPERATURE = re.compile(r"claude-[a-z]+-(?:4-(?:[7-9]|[1-9]\d)|(?:[5-9]|[1-9]\d))(?!\d)")
@@ -77,29 +91,37 @@ def _body(request: CompletionRequest) -> dict[str, Any]:
 
 def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Completion:
     model, body = request.model_name, reply.body
-    blocks = body.get("content")
-    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
-        raise MalformedCompletionError(model, "the answer has no content")
-    completion = Completion(
-        text=whole_text(_read_reply(blocks) if request.json_schema is not None else _read_text(blocks)),
-        finish_reason=_FINISH_REASONS.get(str(body.get("stop_reason")), FinishReason.OTHER),
-        usage=_parse_usage(body.get("usage")),
+    content = body.get("content")
+    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    text = _read_reply(blocks) if request.json_schema is not None else _read_text(blocks)
+    reason = _FINISH_REASONS.get(read_word(body.get("stop_reason")), FinishReason.OTHER)
+    billed = Billed(
+        usage=believe(_parse_usage(body.get("usage")), request, text or "", reason),
+        cost_usd=None,
         latency_ms=latency_ms,
-        request_id=reply.request_id or text_or_none(body.get("id")),
-        model_version=text_or_none(body.get("model")),
+        request_id=reply.request_id or name_or_none(body.get("id")),
+        model_version=name_or_none(body.get("model")),
     )
-    return unless_refused(model, completion)
+    failed = next((block for block in blocks if block.get("type") == "error"), None)
+    if failed is not None:
+        raise part_error(model, failed.get("error", failed))
+    if not isinstance(content, list) or len(blocks) < len(content) or text is None:
+        raise billed.malformed(model, "the answer has no content in blocks of text")
+    return unless_refused(model, billed.completion(text, reason))
 
 
-def _read_text(blocks: list[dict[str, Any]]) -> str:
+def _read_text(blocks: list[dict[str, Any]]) -> str | None:
     """The text alone: a model's thinking is no part of its answer."""
-    return "".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
+    return join_parts(blocks, text_types=_TEXT_TYPES) if blocks else ""
 
 
-def _read_reply(blocks: list[dict[str, Any]]) -> str:
+def _read_reply(blocks: list[dict[str, Any]]) -> str | None:
     """The forced tool's input as JSON; a text where the model gave one instead."""
-    inputs = [block.get("input") for block in blocks if block.get("type") == "tool_use"]
-    return json.dumps(inputs[0], ensure_ascii=False) if inputs else _read_text(blocks)
+    inputs = [block["input"] for block in blocks if block.get("type") == "tool_use" and block.get("input") is not None]
+    try:
+        return json.dumps(inputs[0], ensure_ascii=False) if inputs else _read_text(blocks)
+    except RecursionError:
+        return None
 
 
 def _parse_usage(usage: Any) -> Usage | None:

@@ -48,8 +48,14 @@ class Providers(Protocol):
     def can_serve(self, profile: Profile) -> bool:
         """Whether there is an address and a key for the model."""
 
+    def why_withheld(self, profile: Profile) -> str | None:
+        """Why the key that the model's provider has is not sent to the model's address, None where it is or none is."""
+
     def close(self) -> None:
         """Let go of connections."""
 
     def of(self, profile: Profile) -> Provider:
-        """The endpoint that serves the model. Raises ProviderAuthenticationError where its key is missing."""
+        """The endpoint that serves the model.
+
+        Raises ProviderAuthenticationError where its key is missing, or does not belong to its address.
+        """

@@ -42,6 +42,10 @@ class FakeProviders:
         """Every model can be served."""
         return True
 
+    def why_withheld(self, profile: Profile) -> str | None:  # noqa: ARG002
+        """There is no key."""
+        return None
+
     def close(self) -> None:
         """Nothing to let go of."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -12,20 +12,31 @@ from pydantic import SecretStr
 from orchestratex.domain.base import FinishReason
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion, Usage
-from orchestratex.errors import MalformedCompletionError, ProviderNotFoundError
+from orchestratex.errors import ProviderNotFoundError
 from orchestratex.providers.base import CompletionRequest
-from orchestratex.providers.http import HttpClient, Reply, whole_text
-from orchestratex.providers.reading import count_or_zero, is_count, make_usage, text_or_none, unless_refused
+from orchestratex.providers.http import HttpClient, Reply
+from orchestratex.providers.problems import is_error, part_error
+from orchestratex.providers.reading import (
+    Billed,
+    believe,
+    count_or_zero,
+    is_count,
+    join_parts,
+    make_usage,
+    name_or_none,
+    read_word,
+    unless_refused,
+)
 
-_FINISH_REASONS = {
-    "STOP": FinishReason.STOP,
-    "MAX_TOKENS": FinishReason.LENGTH,
-    "SAFETY": FinishReason.REFUSAL,
-    "RECITATION": FinishReason.REFUSAL,
-    "BLOCKLIST": FinishReason.REFUSAL,
-    "PROHIBITED_CONTENT": FinishReason.REFUSAL,
-    "SPII": FinishReason.REFUSAL,
+_FINISH_REASONS: Final = {
+    "stop": FinishReason.STOP,
+    "max_tokens": FinishReason.LENGTH,
+    **dict.fromkeys(
+        ("safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety", "model_armor"),
+        FinishReason.REFUSAL,
+    ),
 }
+_TEXT_TYPES: Final[frozenset[str | None]] = frozenset({None, "text"})
 _SEED_MASK = 0x7FFFFFFF  # seeds have 32 bits and a sign
 _KEPT = ("description", "enum")
 
@@ -44,7 +55,7 @@ class GoogleProvider:
         url = f"{self._model_url(request.model_version)}:generateContent"
         started = time.perf_counter()
         reply = self._http.post(request.model_name, url, _body(request), headers)
-        return _parse(request.model_name, reply, latency_ms=(time.perf_counter() - started) * 1000)
+        return _parse(request, reply, latency_ms=(time.perf_counter() - started) * 1000)
 
     def probe(self, profile: Profile) -> bool:
         """See Provider: a model's entry costs nothing, and knows aliases that the list leaves out."""
@@ -91,31 +102,52 @@ def _body(request: CompletionRequest) -> dict[str, Any]:
     }
 
 
-def _parse(model: str, reply: Reply, *, latency_ms: float) -> Completion:
-    body = reply.body
+def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Completion:
+    model, body = request.model_name, reply.body
     blocked = _block_reason(body)
-    try:
-        candidate = {} if blocked else body["candidates"][0]
-        parts = (candidate.get("content") or {}).get("parts") or []
-        text = "".join(str(part.get("text", "")) for part in parts if not part.get("thought"))
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise MalformedCompletionError(model, "the answer has no candidates[0].content.parts") from error
-    reason = str(candidate.get("finishReason"))
-    completion = Completion(
-        text=whole_text(text),
-        finish_reason=FinishReason.REFUSAL if blocked else _FINISH_REASONS.get(reason, FinishReason.OTHER),
-        usage=_parse_usage(body.get("usageMetadata"), has_text=bool(text)),
+    candidate = {} if blocked else _find_candidate(body)
+    text = None if candidate is None else _read_text(candidate)
+    word = "" if candidate is None else read_word(candidate.get("finishReason"))
+    reason = FinishReason.REFUSAL if blocked else _FINISH_REASONS.get(word, FinishReason.OTHER)
+    billed = Billed(
+        usage=believe(_parse_usage(body.get("usageMetadata"), has_text=bool(text)), request, text or "", reason),
+        cost_usd=None,
         latency_ms=latency_ms,
-        request_id=reply.request_id or text_or_none(body.get("responseId")),
-        model_version=text_or_none(body.get("modelVersion")),
+        request_id=reply.request_id or name_or_none(body.get("responseId")),
+        model_version=name_or_none(body.get("modelVersion")),
     )
-    return unless_refused(model, completion, why=blocked or reason)
+    if candidate is not None and is_error(candidate.get("error")):
+        raise part_error(model, candidate["error"])
+    if text is None:
+        raise billed.malformed(model, "the answer has no candidates[0].content.parts with texts")
+    return unless_refused(model, billed.completion(text, reason), why=blocked or word.upper())
+
+
+def _find_candidate(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    candidates = body.get("candidates")
+    first = candidates[0] if isinstance(candidates, list) and candidates else None
+    return first if isinstance(first, dict) else None
+
+
+def _read_text(candidate: Mapping[str, Any]) -> str | None:
+    """The text of the parts that are no thoughts, None where there are parts and they cannot be read."""
+    content = candidate.get("content")
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts = content.get("parts") if isinstance(content, dict) else 0
+    if parts is None or parts == []:
+        return ""
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        return None
+    said = [part for part in parts if not part.get("thought") and ("text" in part or len(part) == 0)]
+    return join_parts(said, text_types=_TEXT_TYPES) if said else ""
 
 
 def _block_reason(body: Mapping[str, Any]) -> str | None:
     """Why the prompt was not answered at all, None where it was."""
     feedback = body.get("promptFeedback")
-    return str(feedback["blockReason"]) if isinstance(feedback, dict) and feedback.get("blockReason") else None
+    reason = name_or_none(feedback.get("blockReason")) if isinstance(feedback, dict) else None
+    return None if reason is None or reason == "BLOCK_REASON_UNSPECIFIED" else reason
 
 
 def _parse_usage(usage: Any, *, has_text: bool) -> Usage | None:
@@ -126,9 +158,14 @@ def _parse_usage(usage: Any, *, has_text: bool) -> Usage | None:
     if not is_count(given) or not is_count(generated):
         return None
     thoughts = count_or_zero(usage.get("thoughtsTokenCount"))
+    given += count_or_zero(usage.get("toolUsePromptTokenCount"))
+    total = usage.get("totalTokenCount")
+    if is_count(total) and 0 < total < given + generated:
+        return None
+    is_inside = thoughts > 0 and total == given + generated  # of gateways that count as others do
     return make_usage(
-        input_tokens=given + count_or_zero(usage.get("toolUsePromptTokenCount")),
-        output_tokens=generated + thoughts,
+        input_tokens=given,
+        output_tokens=generated if is_inside else generated + thoughts,
         cached_tokens=count_or_zero(usage.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -12,23 +13,39 @@ from pydantic import SecretStr
 from orchestratex.domain.base import FinishReason
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion, Usage
-from orchestratex.errors import MalformedCompletionError
+from orchestratex.errors import ProviderError
 from orchestratex.providers.base import CompletionRequest
-from orchestratex.providers.http import HttpClient, Reply, whole_text
+from orchestratex.providers.http import HttpClient, Reply
+from orchestratex.providers.listing import find_rows, is_listed
+from orchestratex.providers.problems import is_error, part_error
 from orchestratex.providers.reading import (
+    Billed,
+    believe,
     count_or_zero,
     dollars_or_none,
     is_count,
+    join_parts,
     make_usage,
-    text_or_none,
+    name_or_none,
+    read_word,
+    text_or_empty,
     unless_refused,
 )
 
-_FINISH_REASONS = {
-    "stop": FinishReason.STOP,
-    "length": FinishReason.LENGTH,
-    "content_filter": FinishReason.REFUSAL,
+_FINISH_REASONS: Final = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete"), FinishReason.STOP),
+    **dict.fromkeys(
+        ("length", "max_tokens", "max_output_tokens", "max_length", "model_length", "token_limit", "context_length"),
+        FinishReason.LENGTH,
+    ),
+    **dict.fromkeys(
+        ("content_filter", "content_filtered", "safety", "sensitive", "refusal", "recitation", "blocklist"),
+        FinishReason.REFUSAL,
+    ),
+    **dict.fromkeys(("prohibited_content", "spii", "guardrail_intervened"), FinishReason.REFUSAL),
 }
+_FAILURES: Final = frozenset({"error", "network_error", "insufficient_system_resource"})  # "reasons" that are errors
+_TEXT_TYPES: Final[frozenset[str | None]] = frozenset({None, "text", "output_text"})
 # OpenAI's families that reason: they name the token limit anew and refuse a temperature. A vendor may stand before it.
 _REASONING_FAMILY = re.compile(r"(?:[\w.-]+/)?(?:o[1-9]\d*|gpt-(?:[5-9]|[1-9]\d))(?![a-z0-9])", re.IGNORECASE)
 _SEED_NAMES = {"api.mistral.ai": "random_seed"}  # by host; Mistral refuses names that it does not know
@@ -48,15 +65,12 @@ class OpenAIProvider:
         headers = {**self._headers(), "Idempotency-Key": request.idempotency_key}
         started = time.perf_counter()
         reply = self._http.post(request.model_name, f"{self._base_url}/chat/completions", self._body(request), headers)
-        return _parse(request.model_name, reply, latency_ms=(time.perf_counter() - started) * 1000)
+        return _parse(request, reply, latency_ms=(time.perf_counter() - started) * 1000)
 
     def probe(self, profile: Profile) -> bool:
         """See Provider: the list of models costs nothing."""
-        reply = self._http.get_json(profile.model_name, f"{self._base_url}/models", self._headers())
-        listed = reply.get("data")
-        if not isinstance(listed, list):
-            raise MalformedCompletionError(profile.model_name, "the list of models has no data")
-        return any(isinstance(row, dict) and row.get("id") == profile.model_version for row in listed)
+        listed = self._http.get_any(profile.model_name, f"{self._base_url}/models", self._headers())
+        return is_listed(profile.model_version, find_rows(profile.model_name, listed))
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._api_key.get_secret_value()}"}
@@ -77,41 +91,87 @@ class OpenAIProvider:
         return body
 
 
-def _parse(model: str, reply: Reply, *, latency_ms: float) -> Completion:
-    body = reply.body
-    try:
-        choice = body["choices"][0]
-        message = choice["message"]
-        text, refusal = message.get("content") or "", message.get("refusal")
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise MalformedCompletionError(model, "the answer has no choices[0].message") from error
-    if not isinstance(text, str):
-        raise MalformedCompletionError(model, "the answer's content is not a text")
-    finish_reason = _FINISH_REASONS.get(str(choice.get("finish_reason")), FinishReason.OTHER)
-    completion = Completion(
-        text=whole_text(text),
-        finish_reason=FinishReason.REFUSAL if refusal and not text else finish_reason,
-        usage=_parse_usage(body.get("usage")),
+def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Completion:
+    model, body = request.model_name, reply.body
+    choice = _find_choice(body)
+    message = _find_message(choice)
+    text, refusal = _read_content(message, choice)
+    reason = _read_reason(choice, has_refusal=refusal is not None and not text)
+    billed = Billed(
+        usage=believe(_parse_usage(body.get("usage")), request, text or "", reason),
         cost_usd=_parse_cost(body.get("usage")),
         latency_ms=latency_ms,
-        request_id=reply.request_id or text_or_none(body.get("id")),
-        model_version=text_or_none(body.get("model")),
+        request_id=reply.request_id or name_or_none(body.get("id")),
+        model_version=name_or_none(body.get("model")),
     )
-    return unless_refused(model, completion, why=str(refusal or ""))
+    if is_error(choice.get("error")) or read_word(choice.get("finish_reason")) in _FAILURES:
+        raise _choice_error(model, choice, text or "", reason, billed)
+    if text is None and reason is not FinishReason.REFUSAL:
+        raise billed.malformed(model, "the answer has no choices[0].message with a text for its content")
+    return unless_refused(model, billed.completion(text or "", reason), why=refusal or "")
+
+
+def _find_choice(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first choice, empty where there is none."""
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return choice if isinstance(choice, dict) else {}
+
+
+def _find_message(choice: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The message of a choice; some servers send the only piece of a stream in its place."""
+    found = (choice.get("message"), choice.get("delta"))
+    return next((message for message in found if isinstance(message, dict)), None)
+
+
+def _read_content(message: Mapping[str, Any] | None, choice: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Text and refusal: None where there is no text that can be read, "" where it is empty.
+
+    What a model thought (`reasoning`, `reasoning_content`, parts of such types) is no part of the text.
+    """
+    if message is None:
+        text = choice.get("text")  # of the older completions
+        return (text if isinstance(text, str) else None), None
+    content, refusal = message.get("content"), message.get("refusal")
+    refusal = refusal if isinstance(refusal, str) and refusal else None
+    if isinstance(content, list):
+        said = [text_or_empty(part.get("refusal")) for part in content if isinstance(part, dict)]
+        text = join_parts(content, text_types=_TEXT_TYPES) if content else ""
+        return text, refusal or "".join(said) or None
+    if content is None or isinstance(content, str):
+        return content or "", refusal
+    return None, refusal
+
+
+def _read_reason(choice: Mapping[str, Any], *, has_refusal: bool) -> FinishReason:
+    if has_refusal:
+        return FinishReason.REFUSAL
+    return _FINISH_REASONS.get(read_word(choice.get("finish_reason")), FinishReason.OTHER)
+
+
+def _choice_error(
+    model: str, choice: Mapping[str, Any], text: str, reason: FinishReason, billed: Billed
+) -> ProviderError:
+    """An error that stands in the choice. What had been generated before it and is stated as such was billed."""
+    has_generated = billed.usage is not None and billed.usage.output_tokens > 0
+    kept = billed.completion(text, reason) if has_generated else None
+    return part_error(model, choice.get("error") or choice.get("finish_reason"), completion=kept)
 
 
 def _parse_usage(usage: Any) -> Usage | None:
-    """Usage where the provider states both numbers; anything else counts as not stated.
+    """Usage where the provider states both numbers, and they can be; anything else counts as not stated.
 
     xAI counts reasoning beside the completion, the others inside of it: its total tells.
     """
     if not isinstance(usage, dict):
         return None
-    given, generated = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    given, generated, total = (usage.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
     if not is_count(given) or not is_count(generated):
         return None
+    if is_count(total) and 0 < total < given + generated:
+        return None
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-    is_beside = reasoning > generated or usage.get("total_tokens") == given + generated + reasoning
+    is_beside = total == given + generated + reasoning
     return make_usage(
         input_tokens=given,
         output_tokens=generated + reasoning if is_beside else generated,

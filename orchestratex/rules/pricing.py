@@ -111,8 +111,9 @@ def completion_cost(
     usage, source = completion.usage, CostSource.COMPUTED
     if usage is None:
         usage, source = estimate_usage(prompt, completion.text, json_schema=json_schema), CostSource.ESTIMATED
-    if completion.cost_usd:
-        return to_nanos(completion.cost_usd), CostSource.PROVIDER, usage
+    stated = to_nanos(completion.cost_usd or 0)
+    if stated > 0:
+        return stated, CostSource.PROVIDER, usage
     return price_usage(profile, usage), source, usage
 
 

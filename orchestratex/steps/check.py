@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -21,6 +21,7 @@ from orchestratex.providers.addresses import check_base_url
 from orchestratex.providers.dialects import DIALECTS
 from orchestratex.steps.services import Services
 
+_RECENT_H: Final = 24
 _OLD_DAYS: Final = 365  # prices change about once a year
 
 
@@ -68,6 +69,11 @@ def _check_key(profile: Profile, services: Services, *, needs_key: bool) -> Find
     settings = services.settings
     if settings.models_base_url is not None:
         return Finding("key", Grade.OK, "set" if settings.models_api_key else "none is set for the gateway")
+    withheld = services.providers.why_withheld(profile)
+    if withheld and profile.api_key_required:
+        return Finding("key", Grade.FAILED, withheld)
+    if withheld:
+        return Finding("key", Grade.NOTE, f"none is sent: {withheld}")
     if profile.provider in settings.provider_keys():
         return Finding("key", Grade.OK, "set")
     if services.providers.can_serve(profile):
@@ -92,7 +98,19 @@ def _ask(profile: Profile, services: Services, key: Finding) -> list[Finding]:
         return [key, Finding("endpoint", Grade.FAILED, str(error)), _unlisted(Grade.SKIPPED, "not asked")]
     if is_listed:
         return [key, answers, Finding("listed", Grade.OK, profile.model_version)]
-    return [key, answers, _unlisted(Grade.FAILED, f"its provider does not list {profile.model_version}")]
+    return [key, answers, _check_traffic(profile, services)]
+
+
+def _check_traffic(profile: Profile, services: Services) -> Finding:
+    """A model that is not listed may be there all the same: lists leave out aliases. That it answered settles it."""
+    since = services.clock() - timedelta(hours=_RECENT_H)
+    if services.store.has_completed_since(profile.model_name, since):
+        text = f"not by {profile.model_version}, but it has answered in the last {_RECENT_H} hours"
+        return Finding("listed", Grade.OK, text)
+    text = f"its provider does not list {profile.model_version}"
+    if not profile.is_available:
+        return _unlisted(Grade.FAILED, f"{text}, and the last probe got no answer from it")
+    return _unlisted(Grade.NOTE, f"{text}, which may be an alias: only a call tells")
 
 
 def _unlisted(grade: Grade, text: str) -> Finding:

@@ -11,18 +11,37 @@ from bson import ObjectId
 
 from orchestratex.domain.base import Component, LogLevel, to_nanos
 from orchestratex.domain.profile import Profile
-from orchestratex.errors import LimiterUnavailableError, ProviderError, ProviderNotFoundError
+from orchestratex.domain.response import Completion
+from orchestratex.errors import (
+    LimiterUnavailableError,
+    MalformedCompletionError,
+    ProviderAuthenticationError,
+    ProviderError,
+    ProviderNotFoundError,
+    ProviderOverloadedError,
+    ProviderRateLimitedError,
+    ProviderRejectedError,
+)
 from orchestratex.limits.breaker import BreakerState
 from orchestratex.providers.base import TIME_LIMIT_S, CompletionRequest
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
 from orchestratex.steps.budget import day_account
 from orchestratex.steps.gates import record_outcome
 from orchestratex.steps.services import Services
+from orchestratex.steps.withheld import tell_withheld
 
 PROBES = "probes"  # the day account that real calls draw on
 _SYSTEM = "You are asked whether you are reachable."
 _USER = "Reply with the word: yes"
 _AT_ONCE = 8  # models
+# What an endpoint without a list that can be read answers; a wrong key fails the call, too, and costs nothing there.
+_NO_LIST = (
+    MalformedCompletionError,
+    ProviderAuthenticationError,
+    ProviderNotFoundError,
+    ProviderOverloadedError,
+    ProviderRejectedError,
+)
 _MAX_TOKENS = 512  # reasoning models spend a few hundred tokens before their first word
 
 
@@ -38,9 +57,11 @@ class _Finding:
 def probe(services: Services) -> dict[str, bool]:
     """Find out about each active model; the next selection sees it.
 
-    Real traffic in the last interval proves health; else the free list of models is asked. A model whose breaker is not
-    closed, and one whose endpoint has no list, gets a real call: its outcome decides about the breaker.
+    Real traffic in the last interval proves health, and makes a model available again; else the free list of models is
+    asked. It proves presence alone: a model that it does not name, one whose endpoint has no list that can be read, and
+    one whose breaker is not closed get a real call: its outcome decides about the breaker.
     """
+    tell_withheld(services)
     profiles = services.usable_profiles()
     with ThreadPoolExecutor(_AT_ONCE) as pool:  # one that hangs keeps no other waiting
         return dict(pool.map(lambda profile: (profile.model_name, _probe(profile, services)), profiles))
@@ -78,18 +99,21 @@ def _examine(profile: Profile, services: Services) -> _Finding:
     state = _breaker_state(profile, services)
     since = services.clock() - timedelta(seconds=services.settings.probe_s)
     is_closed = state is BreakerState.CLOSED
-    if is_closed and profile.is_available and services.store.has_completed_since(profile.model_name, since):
+    if is_closed and services.store.has_completed_since(profile.model_name, since):
         return _Finding(None, "traffic")
     try:
         is_listed = services.providers.of(profile).probe(profile)
-        if is_listed and not is_closed:
-            return _try_again(profile, state, services)
-    except ProviderNotFoundError:  # a server without a list
-        return _call(profile, services)
+    except ProviderRateLimitedError as error:  # too many questions about the list say nothing about the model
+        return _Finding(None if profile.is_available else str(error), "list")
+    except _NO_LIST:
+        is_listed = False
     except ProviderError as error:
         return _Finding(str(error), "list")
-    missing = f"{profile.model_name}: its provider does not list {profile.model_version}"
-    return _Finding(None if is_listed else missing, "list")
+    if is_listed:
+        return _Finding(None, "list") if is_closed else _try_again(profile, state, services)
+    finding = _call(profile, services)
+    is_unknown = finding.by == "cap" and is_closed and profile.is_available
+    return _Finding(None, "cap") if is_unknown else finding  # that it is not listed says nothing against it
 
 
 def _try_again(profile: Profile, state: BreakerState, services: Services) -> _Finding:
@@ -126,14 +150,23 @@ def _call(profile: Profile, services: Services) -> _Finding:
     try:
         completion = services.providers.of(profile).complete(request)
     except ProviderError as error:
-        nanos = amount if error.may_be_charged else 0
+        nanos = _charge_of(profile, error, amount, prompt=text)
         services.store.settle(account, key, nanos)
+        if isinstance(error, ProviderRateLimitedError):  # it is there, and busy with others' calls
+            return _Finding(None if profile.is_available else str(error), "call", nanos)
         _decide(profile, services, ok=False)
         return _Finding(str(error), "call", nanos)
     nanos, _, _ = completion_cost(profile, completion, prompt=text)
     services.store.settle(account, key, nanos)
     _decide(profile, services, ok=True)
     return _Finding(None, "call", nanos)
+
+
+def _charge_of(profile: Profile, error: ProviderError, amount: int, *, prompt: str) -> int:
+    """What a failed call costs, in nano-dollars: what came tells, else the worst case where it may have been billed."""
+    if isinstance(error.completion, Completion):
+        return completion_cost(profile, error.completion, prompt=prompt)[0]
+    return amount if error.may_be_charged else 0
 
 
 def _decide(profile: Profile, services: Services, *, ok: bool) -> None:

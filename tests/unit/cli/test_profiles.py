@@ -143,6 +143,7 @@ def test_check_exits_1_when_one_fails(run: Run, world: World, monkeypatch: pytes
     monkeypatch.setattr(world.provider, "probe", lambda profile: profile.model_name != "gpt4")
 
     assert run("models", "check", "claude").code == 0
+    world.store.update_profile("gpt4", {"is_available": False})
     assert run("models", "check", "claude", "gpt4").code == 1
     assert run("models", "check").code == 1
 

@@ -72,10 +72,40 @@ def test_what_the_endpoint_says(
     assert grades(check(world, prices_as_of="2025-12-01", max_output_tokens=500)) == expected
 
 
-def test_a_version_that_is_not_listed_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("is_available", "grade"), [(True, "note"), (False, "failed")])
+def test_a_version_that_is_not_listed_is_missing_only_if_no_call_got_an_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_available: bool, grade: str
+) -> None:
     monkeypatch.setattr(world.provider, "probe", lambda _profile: False)
 
-    assert check(world)["listed"].text == "its provider does not list gpt4-1"
+    found = check(world, is_available=is_available)["listed"]
+
+    assert found.grade == grade
+    assert found.text.startswith("its provider does not list gpt4-1")
+
+
+def test_a_model_that_answers_is_not_called_missing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.provider, "probe", lambda _profile: False)
+    thread = world.solve("Write a poem about autumn", max_iterations=1)
+
+    found = check(world, model_name=world.store.responses_of(thread.id)[0].model_name)["listed"]
+
+    assert found.grade == "ok"
+    assert "has answered" in found.text
+
+
+@pytest.mark.parametrize(("is_required", "grade"), [(True, "failed"), (False, "note")])
+def test_a_key_that_does_not_belong_to_the_address_is_said_so(is_required: bool, grade: str) -> None:
+    http = HttpClient(pool_size=1, connect_timeout_s=1, read_timeout_s=1, max_bytes=1000)
+    world = World(settings=KEYS)
+    world.services = replace(world.services, providers=HttpProviders(KEYS, http))
+
+    endpoint = "http://127.0.0.1:9/v1"
+    found = check(world, api_endpoint=endpoint, api_key_required=is_required, prices_as_of="2025-12-01")
+
+    assert found["key"].grade == grade
+    assert "http://127.0.0.1:9: it belongs to https://api.openai.com:443" in found["key"].text
+    assert "ORCHESTRATEX_KEY_ORIGINS" in found["key"].text
 
 
 def test_a_forbidden_address_is_not_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ class Endpoint:
         self.requests: list[tuple[str, Mapping[str, str], bytes]] = []
         self._connections: list[socket.socket] = []
         self.is_over = threading.Event()  # lets answers that wait go home
+        self._asked: dict[Any, Any] = {}
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -30,6 +32,8 @@ class Endpoint:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 endpoint.requests.append((self.path, dict(self.headers.items()), body))
+                with contextlib.suppress(ValueError, AttributeError):
+                    endpoint._asked[self.client_address] = json.loads(body).get("n")
                 endpoint.answer(endpoint, self)
 
             do_GET = do_POST  # noqa: N815
@@ -51,6 +55,15 @@ class Endpoint:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    @property
+    def connections(self) -> int:
+        """How many were made."""
+        return len(self._connections)
+
+    def requests_of(self, request: BaseHTTPRequestHandler) -> Any:
+        """The number `n` that the last request of a connection asked with."""
+        return self._asked[request.client_address]
 
     def close(self) -> None:
         self.is_over.set()

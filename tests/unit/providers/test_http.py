@@ -55,7 +55,7 @@ def error_body(message: str, code: str = "") -> str:
 def test_a_call_that_nobody_wants_after_a_long_handshake_is_not_sent(
     http: HttpClient, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, is_wanted: bool
 ) -> None:
-    monkeypatch.setattr("orchestratex.providers.http._QUICK_HANDSHAKE_S", -1.0)  # every handshake is a long one
+    monkeypatch.setattr("orchestratex.providers.connections._QUICK_HANDSHAKE_S", -1.0)  # every handshake is a long one
     wish = STILL_WANTED.set(lambda: is_wanted)
 
     try:

@@ -189,21 +189,49 @@ def test_a_wrong_key_is_told_without_the_key(provider: OpenAIProvider, endpoint:
     assert KEY not in repr(vars(provider))
 
 
+ROW = {"id": "gpt4-1", "object": "model"}
+
+
 @pytest.mark.parametrize(
-    ("listed", "is_served"),
-    [([{"id": "gpt4-1"}], True), ([{"id": "other"}, "x", None], False), ([], False)],
+    ("body", "is_served"),
+    [
+        ({"data": [ROW]}, True),
+        ({"data": [{"id": "other"}, "x", None, {"id": 7}]}, False),
+        ({"data": []}, False),
+        ({"object": "list", "data": None}, False),
+        ([ROW], True),
+        ([], False),
+        (["gpt4-1"], True),
+        ({"object": "list", "data": [{"id": "gpt4-1:latest"}]}, True),
+        ({"data": [{"id": "GPT4-1"}]}, True),
+        ({"data": [{"id": "models/gpt4-1"}]}, True),
+        ({"data": [{"id": "other", "aliases": ["gpt4-1"]}]}, True),
+        ({"data": [{"id": "alias", "root": "gpt4-1"}]}, True),
+        ({"models": [{"name": "gpt4-1:latest", "model": "gpt4-1:latest"}]}, True),
+        ({"models": [{"name": "x"}], "data": [ROW]}, True),
+        ({"data": {"gpt4-1": {}}}, True),
+        ({"data": [{"id": "gpt4-1-mini"}, {"id": "my-gpt4-1"}, {"id": "gpt4-1:q4"}]}, False),
+    ],
 )
-def test_a_probe_looks_for_the_models_version(
-    provider: OpenAIProvider, endpoint: Endpoint, listed: list[object], is_served: bool
+def test_a_probe_looks_for_the_models_version_in_every_kind_of_list(
+    provider: OpenAIProvider, endpoint: Endpoint, body: object, is_served: bool
 ) -> None:
-    endpoint.answer = reply(body=json.dumps({"data": listed}))
+    endpoint.answer = reply(body=json.dumps(body))
 
     assert provider.probe(make_profile("gpt4")) is is_served
     assert [path for path, _, _ in endpoint.requests] == ["/v1/models"]
 
 
-def test_a_probe_that_lists_nothing_is_malformed(provider: OpenAIProvider, endpoint: Endpoint) -> None:
-    endpoint.answer = reply(body="{}")
+@pytest.mark.parametrize("body", ["{}", "7", '"text"', '{"data": "text"}', '{"object": "list"}'])
+def test_a_probe_that_lists_nothing_is_malformed(provider: OpenAIProvider, endpoint: Endpoint, body: str) -> None:
+    endpoint.answer = reply(body=body)
 
     with pytest.raises(MalformedCompletionError):
+        provider.probe(make_profile("gpt4"))
+
+
+def test_an_error_in_place_of_a_list_is_an_error(provider: OpenAIProvider, endpoint: Endpoint) -> None:
+    endpoint.answer = reply(body='{"error": {"message": "no key", "code": 401}}')
+
+    with pytest.raises(ProviderAuthenticationError, match="no key"):
         provider.probe(make_profile("gpt4"))
