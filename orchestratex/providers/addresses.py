@@ -27,6 +27,7 @@ _FORBIDDEN_NETWORKS: Final = tuple(
 _NAT64: Final = ip_network("64:ff9b::/96")
 _FORBIDDEN_NAMES: Final = frozenset({"metadata", "metadata.goog", "instance-data"})
 _FORBIDDEN_SUFFIXES: Final = ("metadata.google.internal", "instance-data.ec2.internal")
+_MAX_CHARS: Final = 2000  # what servers and proxies take; the parser's look at the host is quadratic in combining marks
 _ODD: Final = re.compile(r"[\s\\\x00-\x1f\x7f]")  # what parsers read differently from one another
 _NUMBER: Final = re.compile(r"(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+)){0,3}", re.IGNORECASE)
 
@@ -36,6 +37,8 @@ def check_base_url(url: str, *, field: str = "api_endpoint") -> str:
 
     Names are not looked up here: the connection itself refuses a forbidden address that a name stands for.
     """
+    if len(url) > _MAX_CHARS:
+        raise InputError(field, f"is longer than {_MAX_CHARS} characters")
     if _ODD.search(url):
         raise InputError(field, "an address holds no spaces, backslashes or control characters")
     try:
