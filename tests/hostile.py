@@ -204,7 +204,7 @@ def _holds(item: Any, char: str) -> bool:
     if code is codes.LITERAL:
         return chr(value) == char
     if code is codes.RANGE:
-        return value[0] <= ord(char) <= value[1]
+        return bool(value[0] <= ord(char) <= value[1])
     kinds = {
         codes.CATEGORY_DIGIT: char.isdigit(),
         codes.CATEGORY_NOT_DIGIT: not char.isdigit(),

@@ -32,6 +32,7 @@ def sandbox(
     """Serve the models that cost nothing and answer by rule, over OpenAI's API."""
     from orchestratex.sandbox.config import SandboxConfig
     from orchestratex.sandbox.server import run
+    from orchestratex.terminal import setup_logging
 
     try:
         config = SandboxConfig.from_options(
@@ -43,6 +44,7 @@ def sandbox(
         )
     except ValueError as error:
         raise InputError(*_name_problem(error)) from error
+    setup_logging("WARNING")
     try:
         run(host, port, config)
     except OSError as error:

@@ -21,7 +21,7 @@ import orchestratex
 from orchestratex.api.guards import is_loopback
 from orchestratex.cli.batch import read_batch
 from orchestratex.cli.inputs import parse_id, parse_session, parse_thread
-from orchestratex.cli.output import clean, shorten
+from orchestratex.cli.output import shorten
 from orchestratex.domain.base import Domain, Severity
 from orchestratex.domain.evaluation import Criticism
 from orchestratex.local.output import PrefixedOutput, read_tail
@@ -45,6 +45,7 @@ from orchestratex.sandbox.schemas import fit
 from orchestratex.sandbox.tasks import Task, TaskKind
 from orchestratex.sandbox.world import true_quality
 from orchestratex.steps.profiles import plan_profiles
+from orchestratex.terminal import dump_json, escape, escape_prose
 from tests.hostile import LONG, SHORT, find_slowness, hostile_texts, repeat, samples
 from tests.make import make_evaluation
 
@@ -142,7 +143,9 @@ READERS: dict[str, Read] = {
     "an address": check_base_url,
     "an address behind its scheme": lambda text: check_base_url(f"http://{text}/v1"),
     "halves of surrogate pairs": whole_text,
-    "text for the terminal": clean,
+    "lines for the terminal": escape,
+    "text for the terminal": escape_prose,
+    "text in JSON": dump_json,
     "an excerpt for the terminal": lambda text: shorten(text, 160),
     "a process's output": _copy,
     "a process's log": _read_log,
