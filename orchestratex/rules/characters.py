@@ -8,7 +8,7 @@ from typing import Final
 MAX_MARKS: Final = 30  # combining marks in a row, as in Unicode's stream-safe text: sorting more takes quadratic time
 
 
-def compose(text: str) -> str:
+def to_nfc(text: str) -> str:
     """Return the text in Unicode NFC; as it is when it heaps up more than 30 combining marks."""
     if text.isascii() or _longest_marks(text) > MAX_MARKS:
         return text

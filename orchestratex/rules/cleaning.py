@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from orchestratex.rules.characters import compose
+from orchestratex.rules.characters import to_nfc
 
 _FENCES: Final = ("```", "~~~")
 # Zero-width space, byte order mark and control characters. Joiners stay: Persian and emoji need them.
@@ -59,7 +59,7 @@ def clean_prompt(text: str) -> str:
         if is_code:
             cleaned.append(line)
             continue
-        line = compose(_INVISIBLE.sub("", line)).rstrip()
+        line = to_nfc(_INVISIBLE.sub("", line)).rstrip()
         blanks = 0 if line else blanks + 1
         if blanks > 2:
             continue
