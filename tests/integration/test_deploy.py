@@ -1,4 +1,4 @@
-"""What compose.yaml starts, started by hand: the same command lines, the same files, each service with its own secrets."""
+"""What compose.yaml starts, started by hand: the same command lines and files, each service with its own secrets."""
 
 from __future__ import annotations
 
