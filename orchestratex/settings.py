@@ -20,6 +20,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel")
 _BROKER_SCHEMES = (*_REDIS_SCHEMES, "amqp", "amqps")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SECRETS_DIR = "ORCHESTRATEX_SECRETS_DIR"
 _OUR_FILE = re.compile(r"orchestratex_\w+|\w+_api_key", re.IGNORECASE)
 
@@ -148,6 +149,14 @@ class Settings(BaseSettings):
         if problem:
             raise ValueError(problem)
         return directory
+
+    @field_validator("log_level")
+    @classmethod
+    def _check_level(cls, level: str) -> str:
+        """Logging would refuse it later, in every process, with a traceback."""
+        if level.upper() not in _LOG_LEVELS:
+            raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}")
+        return level.upper()
 
     @field_validator("redis_url", "broker_url")
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 from typing import Final
 
 # All that has no look of its own: controls but line feed and tab, soft hyphen, fillers, directions, zero widths, line
@@ -62,9 +63,18 @@ class PlainFormatter(logging.Formatter):
         return escape(super().format(record))
 
 
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to what is stderr now."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.StreamHandler."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def setup_logging(level: str, line: str = "%(levelname)s: %(message)s") -> None:
     """Log to stderr from here on, one harmless line a record, whatever was set up before."""
-    handler = logging.StreamHandler()
+    handler = _Stderr()
     handler.setFormatter(PlainFormatter(line))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 

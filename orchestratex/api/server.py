@@ -11,7 +11,6 @@ from orchestratex.api.guards import is_loopback
 from orchestratex.bootstrap import make_queue, make_services
 from orchestratex.errors import InputError
 from orchestratex.settings import Settings
-from orchestratex.terminal import setup_logging
 
 _GRACE_S: Final = 10  # requests take milliseconds
 _PATIENCE_S: Final = 5.0  # a caller waits no longer for a database that is away
@@ -27,13 +26,12 @@ def run(settings: Settings) -> None:
                 f"ORCHESTRATEX_{name.upper()}", "is not set; set it, or run `orchestratex up`, which starts the API too"
             )
     services = make_services(settings, queue=make_queue(settings, in_background=True), patience_s=_PATIENCE_S)
-    setup_logging(settings.log_level)
     try:
         uvicorn.run(
             create_app(services),
             host=settings.api_host,
             port=settings.api_port,
-            log_config=None,
+            log_config=None,  # the process has set up its own
             log_level=settings.log_level.lower(),
             access_log=False,
             server_header=False,

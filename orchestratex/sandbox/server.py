@@ -101,7 +101,7 @@ def _configure(sandbox: Sandbox) -> uvicorn.Config:
         ws="none",
         lifespan="off",
         access_log=False,
-        log_config=None,
+        log_config=None,  # the process has set up its own
         log_level="warning",
         proxy_headers=False,
         backlog=_BACKLOG,

@@ -92,3 +92,16 @@ def test_without_the_directory_no_file_is_read(secrets: Path, monkeypatch: pytes
     monkeypatch.chdir(secrets)
 
     assert Settings().provider_keys() == {}
+
+
+def test_a_level_of_logging_that_there_is_not_is_refused(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRATEX_LOG_LEVEL", "loud")
+
+    with pytest.raises(ValidationError, match="must be one of DEBUG, INFO"):
+        Settings()
+
+
+def test_levels_of_logging_may_be_written_small(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRATEX_LOG_LEVEL", "warning")
+
+    assert Settings().log_level == "WARNING"
