@@ -1,20 +1,29 @@
-"""The validated environment: every variable starts with ORCHESTRATEX_, except the providers' own key names."""
+"""The validated environment: every variable starts with ORCHESTRATEX_, except the providers' own key names.
+
+Each may stand in a file instead, in the directory that ORCHESTRATEX_SECRETS_DIR names: the file has the variable's
+name, in capitals or not, and holds its value. A variable that is set wins over its file.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
 
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel")
 _ORIGIN = re.compile(r"[a-z][a-z0-9_-]*=https?://(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _BROKER_SCHEMES = (*_REDIS_SCHEMES, "amqp", "amqps")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SECRETS_DIR = "ORCHESTRATEX_SECRETS_DIR"
+_OUR_FILE = re.compile(r"orchestratex_\w+|\w+_api_key", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
@@ -27,6 +36,9 @@ class Settings(BaseSettings):
         populate_by_name=True,
         hide_input_in_errors=True,  # addresses hold passwords
     )
+
+    # files that hold settings, as containers mount secrets (/run/secrets): the environment can be read in many places
+    secrets_dir: str | None = None
 
     # services; unset: the local stack of this machine
     mongodb_uri: str | None = None
@@ -121,6 +133,38 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     fault_points: str | None = None  # tests only: a directory of orders, see faultpoints.py
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there is none
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - ours is named by a variable
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the files."""
+        directory = os.environ.get(_SECRETS_DIR)
+        if not directory or _find_secrets_problem(directory):
+            return init_settings, env_settings
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=directory)
+
+    @field_validator("secrets_dir")
+    @classmethod
+    def _check_secrets(cls, directory: str | None) -> str | None:
+        """A key that cannot be read would otherwise be taken for one that is not set."""
+        problem = _find_secrets_problem(directory) if directory else None
+        if problem:
+            raise ValueError(problem)
+        return directory
+
+    @field_validator("log_level")
+    @classmethod
+    def _check_level(cls, level: str) -> str:
+        """Logging would refuse it later, in every process, with a traceback."""
+        if level.upper() not in _LOG_LEVELS:
+            raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}")
+        return level.upper()
+
     @field_validator("redis_url", "broker_url")
     @classmethod
     def _check_scheme(cls, url: str | None, info: ValidationInfo) -> str | None:
@@ -181,6 +225,20 @@ def _is_readable(url: str) -> bool:
         return False
     database = parts.path.strip("/")
     return port != 0 and (parts.scheme.startswith("amqp") or not database or database.isdecimal())
+
+
+def _find_secrets_problem(directory: str) -> str | None:
+    """What keeps the files from being read; the message names a file, never what it holds."""
+    path = Path(directory)
+    try:
+        for file in path.iterdir():
+            if _OUR_FILE.fullmatch(file.name) and file.is_file():
+                file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return f"{file} is not UTF-8"
+    except OSError as error:
+        return f"{error.filename or directory} cannot be read: {error.strerror}"
+    return None
 
 
 @lru_cache(maxsize=1)

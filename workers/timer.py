@@ -10,6 +10,7 @@ from orchestratex.errors import OrchestratexError
 from orchestratex.steps.pulse import BeatWatch
 from orchestratex.steps.reconcile import reconcile
 from orchestratex.steps.services import Services
+from orchestratex.terminal import setup_logging
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +48,6 @@ class ReconcileTimer(threading.Thread):
 def setup_worker_logging(level: str) -> None:
     """One line an event on stderr, with the process's name."""
     line = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"
-    logging.basicConfig(level=level, format=line, force=True)
+    setup_logging(level, line)
     for noisy in ("kombu", "amqp", "pymongo", "urllib3", "celery.worker.strategy", "celery.beat"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -31,6 +31,7 @@ def run(settings: Settings) -> None:
             create_app(services),
             host=settings.api_host,
             port=settings.api_port,
+            log_config=None,  # the process has set up its own
             log_level=settings.log_level.lower(),
             access_log=False,
             server_header=False,

@@ -5,7 +5,9 @@ What a command needs is imported when it runs, so that `--help` is quick.
 
 from __future__ import annotations
 
+import io
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -13,6 +15,7 @@ import typer
 from orchestratex import __version__
 from orchestratex.cli import models, serve, show, solve, stack, stop, submit, trace
 from orchestratex.errors import InputError, OrchestratexError
+from orchestratex.terminal import escape
 
 BAD_INPUT = 2
 FAILED = 1
@@ -60,9 +63,23 @@ app.command()(serve.api)
 def main() -> None:
     """Run the command line; exits 0 when it worked, 2 on bad input, 1 when something failed, 130 on Ctrl-C."""
     try:
-        app(prog_name="orchestratex")
-    except OrchestratexError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT if isinstance(error, InputError) else FAILED)
+        code = app(prog_name="orchestratex", standalone_mode=False)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the outermost loop: whatever is printed must be harmless
+        told, code = _describe(error)
+        print(escape(told), file=sys.stderr)
+    sys.exit(code)
+
+
+def _describe(error: Exception) -> tuple[str, int]:
+    """What to say about an error, and the exit code."""
+    if isinstance(error, OrchestratexError):
+        return f"error: {error}", BAD_INPUT if isinstance(error, InputError) else FAILED
+    if isinstance(error, typer.Abort):
+        return "Aborted!", FAILED
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own, which it has no public name for
+        said = io.StringIO()
+        error.show(said)
+        return said.getvalue().rstrip("\n"), error.exit_code
+    return "".join(traceback.format_exception(error)).rstrip("\n"), FAILED

@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from orchestratex.domain.base import to_usd
+from orchestratex.terminal import dump_json, escape, escape_prose
 
 _PLAIN_WIDTH: Final = 200  # of tables in pipes and files
-_KEPT: Final = frozenset("\n\t")
+
+
+class HarmlessConsole(Console):
+    """A console on which other people's text can do nothing, in whatever it stands."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """See Console: made harmless before it is measured, so that columns stay in line."""
+        return super().render_str(escape_prose(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """See Console: the last look, for renderables that bring a text of their own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(escape_prose(segment.text), segment.style)
 
 
 def make_console(*, is_stderr: bool = False) -> Console:
     """A console that takes every string as it is."""
     stream = sys.stderr if is_stderr else sys.stdout
     width = None if stream.isatty() else _PLAIN_WIDTH
-    return Console(file=stream, markup=False, emoji=False, highlight=False, width=width)
+    return HarmlessConsole(file=stream, markup=False, emoji=False, highlight=False, width=width)
 
 
 def say(text: str) -> None:
     """Tell the user something beside the result."""
-    print(clean(text), file=sys.stderr, flush=True)
+    print(escape(text), file=sys.stderr, flush=True)
 
 
-def clean(text: str) -> str:
-    """A text without the control characters by which it could steer a terminal."""
-    return "".join(char for char in text if char in _KEPT or unicodedata.category(char) != "Cc")
+def print_line(text: str) -> None:
+    """Print a line of the result."""
+    print(escape(text))
 
 
 def shorten(text: str, length: int) -> str:
     """The beginning of a text on one line."""
-    line = " ".join(clean(text).split())
+    line = " ".join(escape_prose(text).split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def print_text(text: str) -> None:
-    """Print a model's text: to a terminal without control characters, else verbatim."""
-    sys.stdout.write(clean(text) if sys.stdout.isatty() else text)
+    """Print a model's text: to a terminal with its hidden characters shown, else verbatim."""
+    sys.stdout.write(escape_prose(text) if sys.stdout.isatty() else text)
     if not text.endswith("\n"):
         sys.stdout.write("\n")
     sys.stdout.flush()
@@ -50,7 +63,7 @@ def print_text(text: str) -> None:
 
 def print_json(value: object, *, is_line: bool = False) -> None:
     """Print one JSON document, on a line of its own or indented for people."""
-    print(json.dumps(value, ensure_ascii=False, indent=None if is_line else 2), flush=True)
+    print(dump_json(value, indent=None if is_line else 2), flush=True)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
@@ -58,12 +71,12 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     console = make_console()
     if not console.is_terminal:
         for name, value in pairs:
-            print(f"{name + ':':<14}{value}")
+            print_line(f"{name + ':':<14}{value}")
         return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     for name, value in pairs:
-        grid.add_row(name, value)
+        grid.add_row(escape(name), escape(value))
     console.print(grid)
 
 
@@ -73,7 +86,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(clean(str(cell)) for cell in row))
+        table.add_row(*(escape(str(cell)) for cell in row))
     make_console().print(table)
 
 

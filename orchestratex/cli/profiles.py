@@ -146,7 +146,7 @@ def _read_fields(context: typer.Context) -> dict[str, Any]:
 def _change(write: Callable[[Store, datetime], ProfilePlan], *, is_json: bool) -> None:
     from orchestratex.cli import reach
     from orchestratex.cli.inputs import read_settings
-    from orchestratex.cli.output import clean, print_json
+    from orchestratex.cli.output import print_json, print_line
 
     with reach.reach_store(read_settings()) as reached:
         plan = write(reached.services.store, reached.services.clock())
@@ -156,7 +156,7 @@ def _change(write: Callable[[Store, datetime], ProfilePlan], *, is_json: bool) -
         print_json({"added": added, "changed": changed, "unchanged": plan.unchanged})
         return
     for line in plan.describe():
-        print(clean(line))
+        print_line(line)
 
 
 def _day(now: datetime) -> str:

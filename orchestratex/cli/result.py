@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestratex.cli.output import clean, format_cost, format_score, print_pairs, print_text
+from orchestratex.cli.output import format_cost, format_score, print_pairs, print_text
 from orchestratex.cli.snapshot import Snapshot, describe_scores
 from orchestratex.domain.base import ThreadStatus
 from orchestratex.domain.thread import Thread
@@ -39,7 +39,7 @@ def _summarise(snapshot: Snapshot, uses_sandbox: bool) -> list[tuple[str, str]]:
         ("thread", str(thread.id)),
     ]
     if thread.failure_reason:
-        pairs.insert(1, ("failure", clean(thread.failure_reason)))
+        pairs.insert(1, ("failure", thread.failure_reason))
     return pairs
 
 

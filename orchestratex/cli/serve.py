@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from orchestratex.errors import InputError, UnavailableError
+from orchestratex.terminal import setup_logging
 
 
 def api() -> None:
     """Serve HTTP on ORCHESTRATEX_API_HOST and ORCHESTRATEX_API_PORT: loopback only, until keys exist."""
     from orchestratex.cli.inputs import read_settings
 
+    settings = read_settings()
+    setup_logging(settings.log_level)
     # by name: the doors do not know each other, and this one only opens that one
-    import_module("orchestratex.api.server").run(read_settings())
+    import_module("orchestratex.api.server").run(settings)
 
 
 def sandbox(
@@ -43,6 +46,7 @@ def sandbox(
         )
     except ValueError as error:
         raise InputError(*_name_problem(error)) from error
+    setup_logging("WARNING")
     try:
         run(host, port, config)
     except OSError as error:

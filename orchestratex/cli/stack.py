@@ -48,7 +48,7 @@ def init_db(
     """
     from orchestratex.cli import reach
     from orchestratex.cli.inputs import read_settings
-    from orchestratex.cli.output import print_json
+    from orchestratex.cli.output import print_json, print_line
 
     settings = read_settings()
     named = {"profiles_file": str(profiles) if profiles else settings.profiles_file}
@@ -61,7 +61,7 @@ def init_db(
         print_json(done)
         return
     for line in done:
-        print(line)
+        print_line(line)
 
 
 def describe_stack(stack: LocalStack, api_host: str) -> list[str]:

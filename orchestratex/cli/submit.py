@@ -60,7 +60,7 @@ def submit(
 def _enqueue(job: Job, settings: Settings, *, is_json: bool) -> None:
     """Submit to workers that run already."""
     from orchestratex.cli import reach
-    from orchestratex.cli.output import print_json
+    from orchestratex.cli.output import print_json, print_line
 
     if not reach.names_services(settings) and not reach.is_stack_running(settings):
         raise InputError(
@@ -73,7 +73,7 @@ def _enqueue(job: Job, settings: Settings, *, is_json: bool) -> None:
             if is_json:
                 print_json({"thread_id": str(thread.id), "session_id": str(thread.session_id)}, is_line=True)
             else:
-                print(thread.id)
+                print_line(str(thread.id))
 
 
 def _follow(job: Job, reached: Reached, *, is_silent: bool) -> list[Thread]:

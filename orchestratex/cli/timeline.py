@@ -7,13 +7,14 @@ from typing import Final
 from rich.tree import Tree
 
 from orchestratex.cli.documents import ThreadDocuments
-from orchestratex.cli.output import clean, format_cost, format_score, shorten
+from orchestratex.cli.output import format_cost, format_score, shorten
 from orchestratex.cli.result import describe_score
 from orchestratex.domain.base import Role, SelectionPhase
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
+from orchestratex.terminal import escape
 
 EXCERPT: Final = 160
 
@@ -41,10 +42,10 @@ def _draw_head(tree: Tree, documents: ThreadDocuments) -> None:
         tree.add(f"{thread.domain.value}, {thread.complexity_level.value}, difficulty {difficulty}, {thread.language}")
     cost = format_cost(sum(response.cost_nanos for response in documents.responses))
     limit = "no limit" if session.cost_limit_nanos is None else f"limit {format_cost(session.cost_limit_nanos)}"
-    tree.add(f"session {session.id} of {clean(session.user_id)}: {session.status.value}, {limit}")
+    tree.add(f"session {session.id} of {escape(session.user_id)}: {session.status.value}, {limit}")
     tree.add(f"cost {cost}, {thread.total_tokens_used:,} tokens, {thread.total_time_spent / 1000:.1f} s")
     if thread.failure_reason:
-        tree.add(f"failure: {clean(thread.failure_reason)}")
+        tree.add(f"failure: {escape(thread.failure_reason)}")
 
 
 def _draw_iteration(tree: Tree, iteration: int, documents: ThreadDocuments) -> None:
@@ -76,9 +77,9 @@ def _draw_selection(tree: Tree, selection: Selection) -> None:
         f"{selection.selection_strategy.value}, confidence {format_score(selection.selection_confidence)}{margin}"
     )
     if selection.primary_selection_factors:
-        branch.add(f"because: {clean('; '.join(selection.primary_selection_factors))}")
+        branch.add(f"because: {escape('; '.join(selection.primary_selection_factors))}")
     if selection.override_reasons:
-        branch.add(f"overridden: {clean(selection.override_reasons)}")
+        branch.add(f"overridden: {escape(selection.override_reasons)}")
     for candidate in selection.candidates_considered:
         reasoning = shorten(candidate.selection_reasoning, EXCERPT)
         branch.add(f"{candidate.model_name} {format_score(candidate.final_score)}: {reasoning}")

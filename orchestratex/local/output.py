@@ -7,8 +7,11 @@ import threading
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from orchestratex.terminal import escape
+
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)  # ANSI foregrounds, told apart on dark and light
 TAIL_BYTES = 20_000
+LINE_CHARS = 65_536  # longer ones are broken: a process that never ends its line must not fill our memory
 
 
 class Output(Protocol):
@@ -76,8 +79,8 @@ class PrefixedOutput:
 
     def _copy(self, read_fd: int, prefix: str) -> None:
         with open(read_fd, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                self._write(f"{prefix}{line.rstrip()}\n")
+            while line := lines.readline(LINE_CHARS):
+                self._write(f"{prefix}{escape(line.rstrip())}\n")
 
     def _write(self, text: str) -> None:
         with self._lock:

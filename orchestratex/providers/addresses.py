@@ -43,6 +43,7 @@ _FORBIDDEN_SUFFIXES: Final = (
     "instance-data.ec2.internal",
 )
 _DOTS: Final = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))  # what names may hold for a dot
+_MAX_CHARS: Final = 2000  # what servers and proxies take; the parser's look at the host is quadratic in combining marks
 _ODD: Final = re.compile(r"[\s\\\x00-\x1f\x7f]")  # what parsers read differently from one another
 _NUMBER: Final = re.compile(r"(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+)){0,3}", re.IGNORECASE)
 
@@ -52,6 +53,8 @@ def check_base_url(url: str, *, field: str = "api_endpoint") -> str:
 
     Names are not looked up here: the connection itself refuses a forbidden address that a name stands for.
     """
+    if len(url) > _MAX_CHARS:
+        raise InputError(field, f"is longer than {_MAX_CHARS} characters")
     if _ODD.search(url):
         raise InputError(field, "an address holds no spaces, backslashes or control characters")
     try:

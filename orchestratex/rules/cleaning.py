@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-MAX_MARKS: Final = 30  # combining marks in a row, as in Unicode's stream-safe text: sorting more takes quadratic time
+from orchestratex.rules.characters import to_nfc
 
 _FENCES: Final = ("```", "~~~")
 # Zero-width space, byte order mark and control characters. Joiners stay: Persian and emoji need them.
@@ -60,26 +59,12 @@ def clean_prompt(text: str) -> str:
         if is_code:
             cleaned.append(line)
             continue
-        line = _normalise(_INVISIBLE.sub("", line)).rstrip()
+        line = to_nfc(_INVISIBLE.sub("", line)).rstrip()
         blanks = 0 if line else blanks + 1
         if blanks > 2:
             continue
         cleaned.append(_close_gaps(line) if _stands_alone(lines, index) else line)
     return _drop_greeting("\n".join(cleaned).strip("\n"))
-
-
-def _normalise(line: str) -> str:
-    if line.isascii() or _longest_marks(line) > MAX_MARKS:
-        return line
-    return unicodedata.normalize("NFC", line)
-
-
-def _longest_marks(line: str) -> int:
-    longest = run = 0
-    for char in line:
-        run = run + 1 if unicodedata.combining(char) else 0
-        longest = max(longest, run)
-    return longest
 
 
 def _stands_alone(lines: list[tuple[bool, str]], index: int) -> bool:

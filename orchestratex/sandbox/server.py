@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 import threading
@@ -100,6 +101,7 @@ def _configure(sandbox: Sandbox) -> uvicorn.Config:
         ws="none",
         lifespan="off",
         access_log=False,
+        log_config=None,  # the process has set up its own
         log_level="warning",
         proxy_headers=False,
         backlog=_BACKLOG,
@@ -118,6 +120,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError:
         listener.close()
         raise
+    except (TypeError, ValueError) as error:  # what Python calls a name that it cannot encode
+        listener.close()
+        raise OSError(errno.EINVAL, "not the name of a host") from error
     return listener
 
 

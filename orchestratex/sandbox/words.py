@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from typing import Final
+
+from orchestratex.rules.characters import to_nfc
 
 _MAX_CHARS: Final = 20_000  # of a prompt, read for its words
 _MAX_WORD_CHARS: Final = 24
@@ -39,7 +40,7 @@ _STOPWORDS: Final = frozenset(_STOPWORD_LINES.split())
 
 def pick_words(text: str, limit: int) -> tuple[str, ...]:
     """Return up to `limit` content words in the order of the text: the most frequent, and of these the longest."""
-    found = _split(unicodedata.normalize("NFC", text[:_MAX_CHARS]).casefold())
+    found = _split(to_nfc(text[:_MAX_CHARS]).casefold())
     counts = Counter(word for word in found if _is_content(word))
     order = {word: place for place, word in enumerate(counts)}
     chosen = sorted(counts, key=lambda word: (-counts[word], -len(word), order[word]))[:limit]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -53,7 +54,10 @@ def _use_world(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[None]:
         if name.startswith("ORCHESTRATEX_") or name.endswith("_API_KEY"):
             monkeypatch.delenv(name)
     load_settings.cache_clear()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield
+    root.handlers[:], root.level = handlers, level
     load_settings.cache_clear()
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestratex.cli.output import clean, format_cost, shorten
+from orchestratex.cli.output import format_cost, shorten
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Run
@@ -75,10 +75,6 @@ def test_the_api_is_for_this_machine_only(run: Run, monkeypatch: pytest.MonkeyPa
 
     assert ran.code == 2
     assert ran.err.startswith("error: ORCHESTRATEX_API_HOST: ")
-
-
-def test_control_characters_do_not_reach_a_terminal() -> None:
-    assert clean("a\x1b[31mb\x07\x9b\r\n\tc\x7f") == "a[31mb\n\tc"
 
 
 def test_long_texts_are_cut_to_a_line() -> None:

@@ -95,7 +95,7 @@ def test_texts_are_neither_markup_nor_commands_to_the_terminal(run: Run, world: 
     ran = run("trace", str(thread.id))
 
     assert "\x1b" not in ran.out
-    assert "[bold]]0;title [/nope] done" in ran.out
+    assert "[bold]\\x1b]0;title\\x07 [/nope] done" in ran.out
     assert "[red]hello[/red]" in ran.out
 
 

@@ -1,0 +1,216 @@
+"""Hostile texts, and the measure by which a function that reads them is judged: the time for ten times as much."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from re import _constants as codes  # type: ignore[attr-defined]  # a pattern's parsed form is public nowhere
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
+
+SHORT, LONG, GROWTH = 20_000, 200_000, 10
+RATIO = 25.0  # linear functions take 10 times as long for the long text, quadratic ones 100 times
+FAST_S = 0.1  # of processor time for the long text, the longest that is taken: whatever its growth, that is fast
+SLOW_S = 3.0  # for the short text: not measured any further
+TRIES = 3
+
+# Each is repeated to the length that is wanted.
+ATOMS = {
+    "angles": "<",
+    "braces": "{",
+    "brackets": "[",
+    "closing": "]}",
+    "backticks": "`",
+    "tildes": "~",
+    "fences": "```\n",
+    "dots": "a.",
+    "spaces": " ",
+    "gaps": "a   ",
+    "spaced lines": "a  b\n",
+    "newlines": "\n",
+    "carriage returns": "\r",
+    "separators": "\u2028\u0085",
+    "tabs": "\t",
+    "block starts": "<<<PROMPT 00>>>\n",
+    "block ends": "\n<<<END PROMPT 00>>>",
+    "answer blocks": "<<<ANSWER 00>>>\n",
+    "objections": "<<<CRITICISMS 00>>>\n1. a\n",
+    "tag starts": "<assessment>",
+    "tag ends": "</assessment>",
+    "revisions": "<revised_answer>",
+    "points": '<points>[{"point": 1, "accepted": true}]</points>',
+    "thoughts": "<think>",
+    "marks": "\u0301",
+    "marked": "a" + "\u0301" * 30,
+    "two orders of marks": "\u0301\u0316",
+    "confessions": "as an ai model ",
+    "names": "i am gpt-4.",
+    "makers": "as claude by ",
+    "greetings": "hello, ",
+    "digits": "1",
+    "sums": "1 + ",
+    "decimals": "1.",
+    "commas": ",",
+    "trailing commas": ",  ]",
+    "quotes": '"',
+    "curly quotes": "“",
+    "apostrophes": "'",
+    "backslashes": "\\",
+    "commands": "\\frac{",
+    "escapes": '"\\u00',
+    "objects": '{"a":',
+    "pairs": '{"accuracy": 9}',
+    "emoji": "👩\u200d👩\u200d👧",
+    "scripts": "aя漢한अعא",
+    "sigmas": "Σ\u0301",
+    "words": "word ",
+    "one word": "word",
+    "long words": "incomprehensibilities ",
+    "underscores": "_",
+    "dollars": "$",
+    "percents": "%41",
+    "colons": ":",
+    "slashes": "/",
+    "at signs": "@",
+    "semicolons": "; ",
+    "numbered": "1. a\n",
+    "options": "A. ",
+    "zero widths": "\u200b",
+    "tags": "\U000e0041",
+    "controls": "\x1b[",
+    "directions": "\u202e",
+}
+# A beginning, what is repeated, and an end.
+FRAMED = {
+    "open string": ('{"a": "', "\\\\", ""),
+    "spaces before an end": ("a", " ", "b"),
+    "spaces after a comma": ("{,", " ", "x"),
+    "marks on a letter": ("a", "\u0301", ""),
+    "block without an end": ("<<<PROMPT 00>>>\n", "a\n", ""),
+    "ends of another block": ("<<<PROMPT 00>>>\n", "\n<<<END PROMPT 01>>>", ""),
+    "deep list": ("", "[", "1"),
+    "long number": ('{"confidence": ', "9", "}"),
+}
+
+
+def hostile_texts(length: int) -> dict[str, str]:
+    """Texts of so many characters, by what they are made of."""
+    texts = {name: repeat(atom, length) for name, atom in ATOMS.items()}
+    for name, (start, atom, end) in FRAMED.items():
+        texts[name] = start + repeat(atom, length - len(start) - len(end)) + end
+    return texts
+
+
+def repeat(atom: str, length: int) -> str:
+    """The atom again and again, cut to the length."""
+    return (atom * (length // len(atom) + 1))[:length]
+
+
+def measure(read: Callable[[str], object], text: str) -> float:
+    """Seconds of this thread's processor time. A refusal is a reading, too."""
+    started = time.thread_time()
+    with contextlib.suppress(Exception):
+        read(text)
+    return time.thread_time() - started
+
+
+def find_slowness(read: Callable[[str], object], short: str, long: str) -> str | None:
+    """What is wrong with the time that `read` takes; None where it grows as the text does."""
+    before = after = float("inf")
+    for _ in range(TRIES):
+        before = min(before, measure(read, short))
+        if before * GROWTH**2 < FAST_S:  # even if it were quadratic
+            return None
+        if before > SLOW_S:
+            return f"{before:.2f} s for {len(short)} characters"
+        after = min(after, measure(read, long))
+        if after < FAST_S or after < RATIO * before:
+            return None
+    return f"{before:.3f} s for {len(short)} characters, {after:.3f} s for {len(long)}"
+
+
+def samples(pattern: re.Pattern[str]) -> set[str]:
+    """Texts after a pattern's own heart: what its parts match, alone and one after another."""
+    return set(_sample(parser.parse(pattern.pattern, pattern.flags))) - {""}
+
+
+def _sample(tree: Any) -> Iterator[str]:
+    """Every part of a sequence, and every beginning of the whole."""
+    whole = ""
+    for code, value in tree:
+        yield from _inner(code, value)
+        one = _first(code, value)
+        yield one
+        whole += one
+        yield whole
+
+
+def _inner(code: Any, value: Any) -> Iterator[str]:
+    if code is codes.BRANCH:
+        for branch in value[1]:
+            yield from _sample(branch)
+    elif code is codes.SUBPATTERN:
+        yield from _sample(value[-1])
+    elif code in (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT):
+        yield from _sample(value[2])
+        yield _text(value[2]) * 3
+    elif code in (codes.ASSERT, codes.ASSERT_NOT):
+        yield from _sample(value[1])
+
+
+def _text(tree: Any) -> str:
+    return "".join(_first(code, value) for code, value in tree)
+
+
+def _first(code: Any, value: Any) -> str:
+    """One text that a single item matches, as far as that can be said without its neighbours."""
+    if code is codes.LITERAL:
+        return chr(value)
+    if code is codes.NOT_LITERAL:
+        return "a" if value != ord("a") else "b"
+    if code is codes.ANY:
+        return "a"
+    if code is codes.IN:
+        return _member(value)
+    if code is codes.BRANCH:
+        return _text(value[1][0])
+    if code is codes.SUBPATTERN:
+        return _text(value[-1])
+    if code is codes.ATOMIC_GROUP:
+        return _text(value)
+    if code in (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT):
+        return _text(value[2]) * max(1, int(value[0]))
+    return ""
+
+
+_CATEGORIES = {codes.CATEGORY_DIGIT: "1", codes.CATEGORY_SPACE: " ", codes.CATEGORY_WORD: "a"}
+
+
+def _member(items: Any) -> str:
+    if items[0][0] is codes.NEGATE:
+        return next(char for char in "a .1\n-é" if not any(_holds(item, char) for item in items[1:]))
+    code, value = items[0]
+    if code is codes.LITERAL:
+        return chr(value)
+    if code is codes.RANGE:
+        return chr(value[0])
+    return _CATEGORIES.get(value, "-")
+
+
+def _holds(item: Any, char: str) -> bool:
+    code, value = item
+    if code is codes.LITERAL:
+        return chr(value) == char
+    if code is codes.RANGE:
+        return bool(value[0] <= ord(char) <= value[1])
+    kinds = {
+        codes.CATEGORY_DIGIT: char.isdigit(),
+        codes.CATEGORY_NOT_DIGIT: not char.isdigit(),
+        codes.CATEGORY_SPACE: char.isspace(),
+        codes.CATEGORY_NOT_SPACE: not char.isspace(),
+        codes.CATEGORY_WORD: char.isalnum() or char == "_",
+        codes.CATEGORY_NOT_WORD: not (char.isalnum() or char == "_"),
+    }
+    return bool(kinds[value])

@@ -1,0 +1,236 @@
+"""Nothing that reads a stranger's text may take more than linear time: one prompt must not stop a process."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import io
+import json
+import pkgutil
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import orchestratex
+from orchestratex.api.guards import is_loopback
+from orchestratex.cli.batch import read_batch
+from orchestratex.cli.inputs import parse_id, parse_session, parse_thread
+from orchestratex.cli.output import shorten
+from orchestratex.domain.base import Domain, Severity
+from orchestratex.domain.evaluation import Criticism
+from orchestratex.local.output import PrefixedOutput, read_tail
+from orchestratex.providers.addresses import check_base_url, is_forbidden
+from orchestratex.providers.http import whole_text
+from orchestratex.rules import prompts
+from orchestratex.rules.analysis import analyse_prompt
+from orchestratex.rules.cleaning import clean_prompt, split_code
+from orchestratex.rules.difficulty import estimate_difficulty
+from orchestratex.rules.domains import classify_domain
+from orchestratex.rules.language import detect_language
+from orchestratex.rules.markers import find_tag
+from orchestratex.rules.pricing import estimate_tokens
+from orchestratex.rules.replies import parse_answer, parse_assessment, parse_evaluation, parse_refinement
+from orchestratex.sandbox.brain import play
+from orchestratex.sandbox.calls import read_object
+from orchestratex.sandbox.dialects import find_dialect
+from orchestratex.sandbox.evaluating import Bias
+from orchestratex.sandbox.models import MODELS
+from orchestratex.sandbox.schemas import fit
+from orchestratex.sandbox.tasks import Task, TaskKind
+from orchestratex.sandbox.world import true_quality
+from orchestratex.steps.profiles import plan_profiles
+from orchestratex.terminal import dump_json, escape, escape_prose
+from tests.hostile import LONG, SHORT, find_slowness, hostile_texts, repeat, samples
+from tests.make import make_evaluation
+
+Read = Callable[[str], object]
+_MODEL = next(iter(MODELS.values()))
+
+
+def _merge(text: str) -> object:
+    criticism = Criticism(point=text, severity=Severity.MAJOR, evidence=text)
+    merged = prompts.merge_criticisms([make_evaluation(criticisms=[criticism])])
+    return prompts.number_criticisms(merged)
+
+
+def _merge_many(text: str) -> object:
+    points = [text[start : start + 100] for start in range(0, len(text), 100)]
+    criticisms = [Criticism(point=point, severity=Severity.MINOR, evidence="") for point in points]
+    return prompts.merge_criticisms([make_evaluation(criticisms=criticisms)])
+
+
+def _play(kind: TaskKind) -> Read:
+    def read(text: str) -> object:
+        # a prompt that is known is not read again: each measure gets one of its own
+        task = Task(kind, prompt=f"{text}{next(_numbers)}", answer=text, criticisms=text)
+        return play(_MODEL, task, bias=Bias(is_bribable=True))
+
+    return read
+
+
+def _count() -> Iterator[int]:
+    number = 0
+    while True:
+        yield (number := number + 1)
+
+
+_numbers = _count()
+
+
+def _read_file(text: str) -> object:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "prompts.jsonl"
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        return read_batch(path)
+
+
+def _read_prompts(text: str) -> object:
+    return _read_file(json.dumps({"prompt": text}))
+
+
+def _read_log(text: str) -> object:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "worker.log"
+        path.write_text(text)
+        return read_tail(path)
+
+
+def _copy(text: str) -> object:
+    output = PrefixedOutput(io.StringIO(), width=8, is_coloured=False)
+    with open(output.open("worker"), "w", encoding="utf-8", errors="replace") as pipe:
+        pipe.write(text)
+    output.close()
+    return output
+
+
+def _plan(text: str) -> object:
+    return plan_profiles([{"model_name": "m-1", "strengths": text, "api_endpoint": text}], {}, now=_NOW)
+
+
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+READERS: dict[str, Read] = {
+    "the cleaning of prompts": clean_prompt,
+    "the search for code": lambda text: list(split_code(text)),
+    "the domain of a prompt": classify_domain,
+    "the difficulty of a prompt": lambda text: estimate_difficulty(text, Domain.CODING),
+    "the language of a text": detect_language,
+    "the analysis of prompts": analyse_prompt,
+    "the estimate of tokens": estimate_tokens,
+    "the hiding of authors": prompts.hide_author,
+    "the merging of a criticism": _merge,
+    "the merging of many criticisms": _merge_many,
+    "the search for a part of a reply": lambda text: find_tag("assessment", text),
+    "the reading of answers": parse_answer,
+    "the reading of assessments": parse_assessment,
+    "the reading of evaluations": parse_evaluation,
+    "the reading of refinements": lambda text: parse_refinement(text, criticisms=3),
+    "a request's check": lambda text: parse_thread({"prompt": text, "context": text}),
+    "a request's names": lambda text: parse_thread({"prompt": "a", "preferred_models": [text], text: 1}),
+    "an id": lambda text: parse_id("thread_id", text),
+    "a session's id": lambda text: parse_session(None, text),
+    "a file of anything": _read_file,
+    "a file of prompts": _read_prompts,
+    "a model's profile": _plan,
+    "a host's name": is_loopback,
+    "a host that is forbidden": is_forbidden,
+    "an address": check_base_url,
+    "an address behind its scheme": lambda text: check_base_url(f"http://{text}/v1"),
+    "halves of surrogate pairs": whole_text,
+    "lines for the terminal": escape,
+    "text for the terminal": escape_prose,
+    "text in JSON": dump_json,
+    "an excerpt for the terminal": lambda text: shorten(text, 160),
+    "a process's output": _copy,
+    "a process's log": _read_log,
+    "the sandbox's paths": find_dialect,
+    "the sandbox's model in a path": lambda text: find_dialect(f"/google/v1beta/models/{text}"),
+    "the sandbox's requests": lambda text: read_object(text.encode("utf-8", "replace")),
+    "the sandbox's structured output": lambda text: fit(text, {"type": "object", "properties": {"a": {}}}),
+    "the sandbox's reading of answers": lambda text: true_quality("Why is the sky blue?", text),
+    "the sandbox's answers": _play(TaskKind.ANSWER),
+    "the sandbox's evaluations": _play(TaskKind.EVALUATE),
+    "the sandbox's refinements": _play(TaskKind.REFINE),
+    "the sandbox's assessments": _play(TaskKind.ASSESS),
+}
+
+SHORT_TEXTS, LONG_TEXTS = hostile_texts(SHORT), hostile_texts(LONG)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_takes_ten_times_as_long_for_ten_times_as_much(name: str) -> None:
+    slow = {
+        kind: problem
+        for kind, short in SHORT_TEXTS.items()
+        if (problem := find_slowness(READERS[name], short, LONG_TEXTS[kind]))
+    }
+
+    assert not slow
+
+
+# Patterns that are only asked about the first thousands of characters, and command lines of our own.
+BOUNDED = {"orchestratex.rules.cues", "orchestratex.rules.difficulty", "orchestratex.local.processes"}
+LEFT_OUT = {"_LOOK_ALIKE", "_REFUSED"}
+
+
+def _uses_by_pattern() -> dict[str, tuple[re.Pattern[str], set[str]]]:
+    """Every pattern that a module names, with the methods by which the module asks it."""
+    found: dict[str, tuple[re.Pattern[str], set[str]]] = {}
+    for info in pkgutil.walk_packages(orchestratex.__path__, "orchestratex."):
+        if info.name in BOUNDED or info.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(info.name)
+        patterns = {name: value for name, value in vars(module).items() if isinstance(value, re.Pattern)}
+        methods = _attributes(module) if patterns else {}
+        for name in patterns.keys() & methods.keys() - LEFT_OUT:
+            found[f"{info.name}.{name}"] = patterns[name], methods[name]
+    return dict(sorted(found.items()))
+
+
+def _attributes(module: ModuleType) -> dict[str, set[str]]:
+    """What is looked up on each name of a module."""
+    methods: dict[str, set[str]] = {}
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            methods.setdefault(node.value.id, set()).add(node.attr)
+    return methods
+
+
+ASKS: dict[str, Callable[[re.Pattern[str], str], object]] = {
+    "match": lambda pattern, text: pattern.match(text),
+    "fullmatch": lambda pattern, text: pattern.fullmatch(text),
+    "search": lambda pattern, text: pattern.search(text),
+    "findall": lambda pattern, text: pattern.findall(text),
+    "finditer": lambda pattern, text: list(pattern.finditer(text)),
+    "sub": lambda pattern, text: pattern.sub("", text),
+    "split": lambda pattern, text: pattern.split(text),
+}
+
+
+USES = _uses_by_pattern()
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_pattern_is_linear_in_texts_made_of_its_own_parts(name: str) -> None:
+    pattern, methods = USES[name]
+    slow = {
+        (method, sample): problem
+        for sample in samples(pattern)
+        for method in methods & ASKS.keys()
+        if (
+            problem := find_slowness(
+                lambda text, method=method: ASKS[method](pattern, text),  # type: ignore[misc]
+                repeat(sample, SHORT // 2),
+                repeat(sample, LONG // 2),
+            )
+        )
+    }
+
+    assert methods & ASKS.keys(), f"{name} is asked in no way that is known here"
+    assert not slow
