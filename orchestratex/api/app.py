@@ -14,7 +14,7 @@ from orchestratex.api.guards import BodyGuard, BrowserGuard
 from orchestratex.api.problems import add_handlers, describe_problems
 from orchestratex.steps.services import Services
 
-_PROBLEMS: Final = (400, 403, 404, 408, 409, 413, 415, 421, 422, 429, 503)
+_PROBLEMS: Final = (400, 403, 404, 408, 409, 413, 415, 421, 422, 429, 431, 503)
 
 
 def create_app(services: Services) -> FastAPI:

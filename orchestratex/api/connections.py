@@ -99,7 +99,8 @@ class _Bounded(H11Protocol):
             return
         self._stop_watching()
         self._phase = phase
-        seconds = {h11.IDLE: self.limits.header_s, h11.SEND_BODY: self.limits.body_s}.get(phase)
+        times: dict[Any, float] = {h11.IDLE: self.limits.header_s, h11.SEND_BODY: self.limits.body_s}
+        seconds = times.get(phase)
         if seconds is not None:
             self._deadline = self.loop.call_later(seconds, self._give_up)
 
@@ -125,7 +126,7 @@ class _Bounded(H11Protocol):
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             answer = problem(status, reason)
             headers = [*answer.raw_headers, (b"connection", b"close")]
-            for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=answer.body)):
+            for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=bytes(answer.body))):
                 self.transport.write(self.conn.send(event) or b"")
             self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
         self.transport.close()

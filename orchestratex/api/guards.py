@@ -14,6 +14,8 @@ from orchestratex.api.problems import SECURITY_HEADERS, problem
 from orchestratex.origins import changes_state, refuse
 
 MAX_BODY_BYTES: Final = 5_000_000  # a prompt and a context of 200,000 characters each, escaped at their longest
+MAX_HEADER_BYTES: Final = 32_768  # of all fields together: browsers send some 1,000
+MAX_HEADERS: Final = 128
 _JSON: Final = "application/json"
 
 
@@ -109,6 +111,10 @@ class BodyGuard:
 
 
 def _refuse(scope: Scope) -> Response | None:
+    fields = scope["headers"]
+    if len(fields) > MAX_HEADERS or sum(len(name) + len(value) for name, value in fields) > MAX_HEADER_BYTES:
+        detail = f"the header has more than {MAX_HEADERS} fields or {MAX_HEADER_BYTES} bytes"
+        return problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail, headers={"Connection": "close"})
     headers = Headers(scope=scope)
     origins, sites = headers.getlist("origin"), headers.getlist("sec-fetch-site")
     found = refuse(scope["method"], headers.get("host", ""), origins=origins, sites=sites)

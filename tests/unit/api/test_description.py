@@ -39,6 +39,6 @@ schema = schemathesis.openapi.from_asgi(
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-def test_answers_are_as_described(case: schemathesis.Case) -> None:
+def test_answers_are_as_described(case: schemathesis.Case[Any]) -> None:
     assume(not contradicts_itself(case.body))
     case.call_and_validate(base_url=ADDRESS)
