@@ -9,7 +9,9 @@ from typing import Any, Final
 
 MAX_DEPTH: Final = 16  # a good request has two levels
 _MAX_DIGITS: Final = 40  # more than any number that we take
-_TEXTS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_TEXTS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)  # one left open ends with all
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(code for code in range(256) if code not in b"[]{}")
 
 
 class BodyError(ValueError):
@@ -22,23 +24,22 @@ def check_json(body: bytes) -> None:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise BodyError(f"is not UTF-8 at byte {error.start}") from error
-    if _depth(text) > MAX_DEPTH:
-        raise BodyError(f"is nested too deeply; at most {MAX_DEPTH} levels are read")
+    if not _is_shallow(body):
+        raise BodyError(f"has brackets that do not match, or is nested more than {MAX_DEPTH} levels deep")
     try:
         _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise BodyError(f"is not JSON: {error.msg} at character {error.pos}") from error
 
 
-def _depth(text: str) -> int:
-    """How deeply brackets are nested outside of strings; what is not JSON gets some number."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return 0
-    depth = deepest = 0
-    for char in re.sub(r"[^\[\]{}]", "", _TEXTS.sub("", text)):
-        depth += 1 if char in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _is_shallow(body: bytes) -> bool:
+    """Whether brackets outside of strings are nested at most so deep, and match."""
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return True
+    brackets = _TEXTS.sub(b"", body).translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):  # each round takes the innermost pairs away
+        brackets = brackets.replace(b"[]", b"")
+    return not brackets
 
 
 def _take_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
