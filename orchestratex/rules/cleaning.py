@@ -71,7 +71,8 @@ def clean_prompt(text: str) -> str:
 def _normalise(line: str) -> str:
     if line.isascii() or _longest_marks(line) > MAX_MARKS:
         return line
-    return unicodedata.normalize("NFC", line)
+    composed = unicodedata.normalize("NFC", line)
+    return composed if len(composed) <= len(line) else line  # some signs have only a longer form, up to three times
 
 
 def _longest_marks(line: str) -> int:
