@@ -2,7 +2,8 @@
 
 OrchestratexError
 ├── InputError                  bad input: nothing was written
-│   └── NotFoundError
+│   ├── NotFoundError
+│   └── ConflictError           well said, but not of what is there now
 ├── CapacityError               as many threads are in flight as may be: nothing was written
 ├── UnavailableError            a service that we need does not answer
 │   ├── StoreUnavailableError
@@ -48,6 +49,10 @@ class InputError(OrchestratexError):
 
 class NotFoundError(InputError):
     """Raised when an id names nothing."""
+
+
+class ConflictError(InputError):
+    """Raised when what is asked does not fit the state of what it is asked of."""
 
 
 class CapacityError(OrchestratexError):

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8000, ge=0, le=65535)
     api_in_container: bool = False  # any api_host is then inside: what the container publishes decides who reaches it
 
+    # /sandbox/* of the sandbox, its faults and its ledger, want this as a bearer token; None: nobody gets there
+    sandbox_admin_key: SecretStr | None = None
+
     # models: one address and key for all of them (a gateway, the sandbox); None: each profile's own endpoint
     models_base_url: str | None = None
     models_api_key: SecretStr | None = None

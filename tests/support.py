@@ -26,6 +26,8 @@ from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_sessio
 from orchestratex.store.memory import MemoryStore
 from orchestratex.store.migrations import shipped_profiles
 
+ADMIN_KEY = "sandbox-admin-key"  # of the sandboxes whose faults and ledger tests reach over HTTP
+ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 Reply = Callable[[CompletionRequest], str]
 
 

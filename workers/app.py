@@ -14,6 +14,7 @@ from orchestratex.queue import CeleryQueue, make_app
 from orchestratex.settings import load_settings
 from orchestratex.steps.services import Services
 from workers.beat import SCHEDULE
+from workers.monitor import guard_flower
 from workers.signs import note_expired
 from workers.timer import ReconcileTimer, setup_worker_logging
 from workers.transport import correct_transport
@@ -21,6 +22,7 @@ from workers.transport import correct_transport
 settings = load_settings()
 hands_back = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"  # Celery's own variable; the Procfile sets it for control
 correct_transport()
+guard_flower()
 app: Celery = make_app(settings)
 app.conf.update(
     imports=["workers.tasks"],

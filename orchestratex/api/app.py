@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 
 from orchestratex import __version__
 from orchestratex.api import health, metrics, sessions, threads
-from orchestratex.api.guards import BodyLimit, LoopbackGuard
+from orchestratex.api.description import describe
+from orchestratex.api.docs import add_docs
+from orchestratex.api.guards import BodyGuard, BrowserGuard
 from orchestratex.api.problems import add_handlers, describe_problems
 from orchestratex.steps.services import Services
+
+_PROBLEMS: Final = (400, 403, 404, 408, 409, 413, 415, 421, 422, 429, 431, 503)
 
 
 def create_app(services: Services) -> FastAPI:
     """The application over these services."""
-    app = FastAPI(title="OrchestrateX", version=__version__, redoc_url=None)
+    app = FastAPI(title="OrchestrateX", version=__version__, docs_url=None, redoc_url=None)
     for part in (sessions, threads, metrics, health):
-        app.include_router(part.make_router(services), responses=describe_problems(400, 404, 413, 421, 422, 429, 503))
-    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
+        app.include_router(part.make_router(services), responses=describe_problems(*_PROBLEMS))
+    add_docs(app)
+    describe(app, services)
     add_handlers(app)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(LoopbackGuard)
+    app.add_middleware(BodyGuard)
+    app.add_middleware(BrowserGuard)
     return app

@@ -11,10 +11,19 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
-from orchestratex.errors import CapacityError, InputError, NotFoundError, UnavailableError
+from orchestratex.domain.inputs import describe_problem, shorten
+from orchestratex.errors import CapacityError, ConflictError, InputError, NotFoundError, UnavailableError
 
 MEDIA_TYPE: Final = "application/problem+json"
+SECURITY_HEADERS: Final = {  # nothing of ours is to be framed, guessed at, kept by a browser, or told to other sites
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+MAX_DETAIL_CHARS: Final = 2000  # an answer never grows with what was sent
 _RETRY_AFTER_S: Final = "5"  # an election takes 12 s, a restart less
 
 _log = logging.getLogger(__name__)
@@ -47,11 +56,13 @@ def problem(
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": shorten(detail, MAX_DETAIL_CHARS),
     }
     if field is not None:
-        body["field"] = field
-    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+        body["field"] = shorten(field, MAX_DETAIL_CHARS)
+    return JSONResponse(
+        body, status_code=status, media_type=MEDIA_TYPE, headers={**SECURITY_HEADERS, **(headers or {})}
+    )
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -65,8 +76,8 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _on_input_error(_request: Request, error: InputError) -> JSONResponse:
-    status = HTTPStatus.NOT_FOUND if isinstance(error, NotFoundError) else HTTPStatus.UNPROCESSABLE_ENTITY
-    return problem(status, str(error), field=error.field)
+    statuses = {NotFoundError: HTTPStatus.NOT_FOUND, ConflictError: HTTPStatus.CONFLICT}
+    return problem(statuses.get(type(error), HTTPStatus.UNPROCESSABLE_ENTITY), str(error), field=error.field)
 
 
 def _on_full(_request: Request, error: CapacityError) -> JSONResponse:
@@ -82,12 +93,25 @@ def _on_invalid_request(_request: Request, error: RequestValidationError) -> JSO
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return problem(HTTPStatus.BAD_REQUEST, "the body is not JSON", field="body")
-    field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {first['msg']}", field=field)
+    field, wrong = describe_problem(first, skip=1)
+    field = field or str(first["loc"][0])
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {wrong}", field=field)
 
 
-def _on_http_error(_request: Request, error: HTTPException) -> JSONResponse:
-    return problem(error.status_code, error.detail, headers=dict(error.headers or {}))
+def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_find_methods(request)))
+    return problem(error.status_code, error.detail, headers=headers)
+
+
+def _find_methods(request: Request) -> set[str]:
+    """Every method of a path. The router itself names those of the first route that has it."""
+    return {
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    }
 
 
 def _on_error(request: Request, _error: Exception) -> JSONResponse:

@@ -7,9 +7,11 @@ from typing import Final
 import uvicorn
 
 from orchestratex.api.app import create_app
-from orchestratex.api.guards import is_loopback
+from orchestratex.api.connections import ConnectionLimits, allow_open_files, make_protocol
+from orchestratex.api.seldom import quieten
 from orchestratex.bootstrap import make_queue, make_services
 from orchestratex.errors import InputError
+from orchestratex.origins import is_loopback
 from orchestratex.settings import Settings
 
 _GRACE_S: Final = 10  # requests take milliseconds
@@ -25,10 +27,15 @@ def run(settings: Settings) -> None:
             raise InputError(
                 f"ORCHESTRATEX_{name.upper()}", "is not set; set it, or run `orchestratex up`, which starts the API too"
             )
+    limits = ConnectionLimits.within(allow_open_files())
     services = make_services(settings, queue=make_queue(settings, in_background=True), patience_s=_PATIENCE_S)
     try:
+        quieten()
         uvicorn.run(
             create_app(services),
+            http=make_protocol(limits),
+            ws="none",
+            backlog=limits.backlog,
             host=settings.api_host,
             port=settings.api_port,
             log_config=None,  # the process has set up its own

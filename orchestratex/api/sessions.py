@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from bson import ObjectId
 from fastapi import APIRouter, Response
 
 from orchestratex.advance import end_session
-from orchestratex.api.views import SessionChange, SessionView, parse_id, view_session
+from orchestratex.api.views import IdText, SessionChange, SessionView, view_session
 from orchestratex.steps.services import Services
 from orchestratex.steps.submit import SessionRequest, open_session
 
@@ -22,22 +23,22 @@ def make_router(services: Services) -> APIRouter:
         return view_session(session)
 
     @router.get("/{session_id}")
-    def get_one(session_id: str) -> SessionView:
+    def get_one(session_id: IdText) -> SessionView:
         """A session with what it has cost so far."""
-        return view_session(services.store.get_session(parse_id("session_id", session_id)))
+        return view_session(services.store.get_session(ObjectId(session_id)))
 
     @router.patch("/{session_id}")
-    def rate_one(session_id: str, change: SessionChange) -> SessionView:
+    def rate_one(session_id: IdText, change: SessionChange) -> SessionView:
         """Say how satisfied the user is, 1-10."""
-        wanted = parse_id("session_id", session_id)
+        wanted = ObjectId(session_id)
         services.store.get_session(wanted)
         services.store.set_session(wanted, {"user_satisfaction": change.user_satisfaction})
         return view_session(services.store.get_session(wanted))
 
     @router.post("/{session_id}/end")
-    def end_one(session_id: str) -> SessionView:
+    def end_one(session_id: IdText) -> SessionView:
         """End a session and cancel its running threads. Ending it again changes nothing."""
-        wanted = parse_id("session_id", session_id)
+        wanted = ObjectId(session_id)
         end_session(wanted, services)
         return view_session(services.store.get_session(wanted))
 

@@ -6,9 +6,9 @@ from bson import ObjectId
 from fastapi import APIRouter, Response
 
 from orchestratex.advance import cancel
-from orchestratex.api.views import Accepted, NewThread, ThreadChange, ThreadView, parse_id, view_thread
+from orchestratex.api.views import Accepted, IdText, NewThread, ThreadChange, ThreadView, view_thread
 from orchestratex.domain.base import ThreadStatus
-from orchestratex.errors import InputError
+from orchestratex.errors import ConflictError
 from orchestratex.steps.retry import retry
 from orchestratex.steps.services import Services
 from orchestratex.steps.submit import (
@@ -39,27 +39,27 @@ def make_router(services: Services) -> APIRouter:
         return Accepted(id=str(thread.id), session_id=str(thread.session_id), status=thread.thread_status)
 
     @router.get("/{thread_id}")
-    def get_one(thread_id: str) -> ThreadView:
+    def get_one(thread_id: IdText) -> ThreadView:
         """A thread's status and progress, and its final response when it is completed."""
-        return view_thread(services.store.get_thread(parse_id("thread_id", thread_id)))
+        return view_thread(services.store.get_thread(ObjectId(thread_id)))
 
     @router.post("/{thread_id}/cancel")
-    def cancel_one(thread_id: str) -> ThreadView:
+    def cancel_one(thread_id: IdText) -> ThreadView:
         """End a thread now, with its best response so far. Cancelling an ended thread changes nothing."""
-        return view_thread(cancel(parse_id("thread_id", thread_id), services))
+        return view_thread(cancel(ObjectId(thread_id), services))
 
     @router.post("/{thread_id}/retry")
-    def retry_one(thread_id: str) -> ThreadView:
+    def retry_one(thread_id: IdText) -> ThreadView:
         """Take an ended thread up again from where it stood, if it failed, was cancelled or met a limit."""
-        return view_thread(retry(parse_id("thread_id", thread_id), services))
+        return view_thread(retry(ObjectId(thread_id), services))
 
     @router.patch("/{thread_id}")
-    def accept_one(thread_id: str, change: ThreadChange) -> ThreadView:
+    def accept_one(thread_id: IdText, change: ThreadChange) -> ThreadView:
         """Say whether the user accepts the final response."""
-        wanted = parse_id("thread_id", thread_id)
+        wanted = ObjectId(thread_id)
         status = services.store.get_thread(wanted).thread_status
         if status is not ThreadStatus.COMPLETED:
-            raise InputError("user_accepted", f"there is no final response to accept: the thread is {status.value}")
+            raise ConflictError("user_accepted", f"there is no final response to accept: the thread is {status.value}")
         services.store.set_thread(wanted, {"user_accepted": change.user_accepted})
         return view_thread(services.store.get_thread(wanted))
 
@@ -67,13 +67,13 @@ def make_router(services: Services) -> APIRouter:
 
 
 def _find_session(body: NewThread) -> ObjectId | None:
-    """The session that the body names. Raises InputError when it also says what only a new one takes."""
+    """The session that the body names. Raises ConflictError when it also says what only a new one takes."""
     if body.session_id is None:
         return None
     for field in ("user_id", "cost_limit"):
         if getattr(body, field) is not None:
-            raise InputError(field, "belongs to the session, which has its own; leave it out or name no session")
-    return parse_id("session_id", body.session_id)
+            raise ConflictError(field, "belongs to the session, which has its own; leave it out or name no session")
+    return ObjectId(body.session_id)
 
 
 def _plan_session(body: NewThread) -> SessionRequest:

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from bson import ObjectId
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from orchestratex.domain.base import Score, SessionStatus, StopReason, ThreadStatus, to_usd
+from orchestratex.domain.base import SessionStatus, StopReason, ThreadStatus, to_usd
+from orchestratex.domain.inputs import CostLimit, Truth, UserId, WantedScore
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import InputError
-from orchestratex.steps.submit import MAX_COST_LIMIT, ThreadRequest
+from orchestratex.steps.submit import ThreadRequest
+
+
+def _require_id(text: str) -> str:
+    if not ObjectId.is_valid(text):
+        raise ValueError("must be 24 hexadecimal digits")
+    return text
+
+
+IdText = Annotated[str, AfterValidator(_require_id), WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F]{24}$"})]
 
 
 class NewThread(ThreadRequest):
     """A prompt; without a session one is opened for the user."""
 
-    session_id: str | None = Field(default=None, description="the session to add to")
-    user_id: str | None = Field(default=None, min_length=1, max_length=200, description="whose session is opened")
-    cost_limit: float | None = Field(
-        default=None,
-        ge=0,
-        le=MAX_COST_LIMIT,
-        allow_inf_nan=False,
-        description="US dollars, of the session that is opened",
-    )
+    session_id: IdText | None = Field(default=None, description="the session to add to")
+    user_id: UserId | None = Field(default=None, description="whose session is opened")
+    cost_limit: CostLimit | None = Field(default=None, description="US dollars, of the session that is opened")
 
 
 class ThreadChange(BaseModel):
@@ -34,7 +37,7 @@ class ThreadChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_accepted: bool
+    user_accepted: Truth
 
 
 class SessionChange(BaseModel):
@@ -42,7 +45,7 @@ class SessionChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_satisfaction: Score
+    user_satisfaction: WantedScore
 
 
 class Accepted(BaseModel):
@@ -142,10 +145,3 @@ def view_session(session: Session) -> SessionView:
         session_start=session.session_start,
         session_end=session.session_end,
     )
-
-
-def parse_id(field: str, text: str) -> ObjectId:
-    """An id as it stands in a path or a body. Raises InputError."""
-    if not ObjectId.is_valid(text):
-        raise InputError(field, "must be 24 hexadecimal digits")
-    return ObjectId(text)

@@ -31,8 +31,16 @@ def sandbox(
     ] = None,
     fault_seed: Annotated[int, typer.Option(help="Which calls the faults hit.")] = 0,
     alias: Annotated[list[str] | None, typer.Option(help="name=model: a further name of a model; repeatable.")] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name beside localhost under which it is called; repeatable.")
+    ] = None,
 ) -> None:
-    """Serve the models that cost nothing and answer by rule, over OpenAI's API."""
+    """Serve the models that cost nothing and answer by rule, over OpenAI's API.
+
+    Its faults and its ledger, at /sandbox/, want the key in ORCHESTRATEX_SANDBOX_ADMIN_KEY;
+    without one nobody gets there.
+    """
+    from orchestratex.cli.inputs import read_settings
     from orchestratex.sandbox.config import SandboxConfig
     from orchestratex.sandbox.server import run
 
@@ -43,6 +51,8 @@ def sandbox(
             faults=fault or (),
             fault_seed=fault_seed,
             aliases=alias or (),
+            admin_key=read_settings().sandbox_admin_key,
+            hosts=allow_host or (),
         )
     except ValueError as error:
         raise InputError(*_name_problem(error)) from error

@@ -9,10 +9,11 @@ MAX_MARKS: Final = 30  # combining marks in a row, as in Unicode's stream-safe t
 
 
 def to_nfc(text: str) -> str:
-    """Return the text in Unicode NFC; as it is when it heaps up more than 30 combining marks."""
+    """Return the text in Unicode NFC, never longer than it was; as it is when it heaps up more than 30 combining marks."""
     if text.isascii() or _longest_marks(text) > MAX_MARKS:
         return text
-    return unicodedata.normalize("NFC", text)
+    composed = unicodedata.normalize("NFC", text)
+    return composed if len(composed) <= len(text) else text  # some signs have only a longer form, up to three times
 
 
 def _longest_marks(text: str) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hmac
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
@@ -19,6 +20,7 @@ from orchestratex.sandbox.state import State
 def create_admin(state: State) -> FastAPI:
     """Return the routes beside the chat completions."""
     app = FastAPI(title="OrchestrateX sandbox", openapi_url=None)
+    guarded = APIRouter(prefix="/sandbox", dependencies=[Depends(_make_check(state))])
     versions = sorted({model.version for model in state.catalogue.values()})
 
     @app.get("/healthz")
@@ -52,48 +54,64 @@ def create_admin(state: State) -> FastAPI:
         """Describe a model as Google does."""
         return _one_model(state, version, GENERATE, _describe_google)
 
-    @app.get("/sandbox/faults")
+    @guarded.get("/faults")
     async def get_faults() -> list[dict[str, Any]]:
         """List the faults that are on, with the calls that each has hit."""
         pairs = zip(state.plan.faults, state.plan.hits, strict=True)
         return [fault.model_dump(mode="json") | {"hits": hits} for fault, hits in pairs]
 
-    @app.put("/sandbox/faults")
+    @guarded.put("/faults")
     async def put_faults(faults: list[Fault]) -> list[dict[str, Any]]:
         """Switch to these faults and no others."""
         _reconfigure(state, {"faults": faults})
         state.plan.replace(faults)
         return await get_faults()
 
-    @app.delete("/sandbox/faults")
+    @guarded.delete("/faults")
     async def delete_faults() -> list[dict[str, Any]]:
         """Switch all faults off."""
         return await put_faults([])
 
-    @app.get("/sandbox/ledger")
+    @guarded.get("/ledger")
     async def get_ledger(summary: bool = False) -> dict[str, Any]:
         """Return every call, or with `?summary=1` counts and sums only."""
         found = state.ledger.summarise()
         return found if summary else found | {"entries": state.ledger.dump()}
 
-    @app.delete("/sandbox/ledger")
+    @guarded.delete("/ledger")
     async def delete_ledger() -> dict[str, Any]:
         """Forget all calls."""
         state.ledger.clear()
         return state.ledger.summarise()
 
-    @app.get("/sandbox/config")
+    @guarded.get("/config")
     async def get_config() -> SandboxConfig:
         """Return how the sandbox is set up now."""
         return state.config
 
-    @app.put("/sandbox/config")
+    @guarded.put("/config")
     async def put_config(pace: Pace) -> SandboxConfig:
         """Change how long completions take; what is left out stays as it is."""
         _reconfigure(state, pace.model_dump(exclude_unset=True))
         return state.config
 
+    app.include_router(guarded)
     return app
+
+
+def _make_check(state: State) -> Callable[[Request], Awaitable[None]]:
+    async def check_key(request: Request) -> None:
+        """Faults and the ledger are for who started the sandbox, not for who may call its models."""
+        key = state.config.admin_key
+        if key is None or not key.get_secret_value():
+            raise HTTPException(403, "no admin key is set: start the sandbox with ORCHESTRATEX_SANDBOX_ADMIN_KEY")
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        wanted = key.get_secret_value().encode()
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("utf-8", "replace"), wanted):
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise HTTPException(401, "the admin key is wanted: send Authorization: Bearer KEY", headers)
+
+    return check_key
 
 
 def _reconfigure(state: State, changes: dict[str, Any]) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from orchestratex.origins import refuse
 from orchestratex.sandbox.admin import create_admin
 from orchestratex.sandbox.calls import Call, CallError, Completion, complete, model_latency_s
 from orchestratex.sandbox.config import SandboxConfig
@@ -35,11 +38,26 @@ class Sandbox:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] == "http" and (refusal := self._refuse(scope)):
+            await refusal(scope, receive, send)
+            return
         found = find_dialect(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if found:
             await self._serve_call(Wire(scope, receive, send, self.connections), *found)
         else:
             await self._admin(scope, receive, send)
+
+    def _refuse(self, scope: Scope) -> PlainTextResponse | None:
+        """What a browser sends for a foreign page, or under a name that is pointed at this machine, is not served."""
+        headers = Headers(scope=scope)
+        found = refuse(
+            scope["method"],
+            headers.get("host", ""),
+            origins=headers.getlist("origin"),
+            sites=headers.getlist("sec-fetch-site"),
+            names=self.state.config.hosts,
+        )
+        return PlainTextResponse(f"{found[1]}: {found[2]}", found[0]) if found else None
 
     async def _serve_call(self, wire: Wire, dialect: Dialect, model: str) -> None:
         body = await wire.read()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from orchestratex.sandbox.faults import Fault, parse_fault
 from orchestratex.sandbox.models import MODELS
@@ -28,6 +28,8 @@ class SandboxConfig(Pace):
     aliases: Mapping[str, str] = {}  # further model names, by the schema name that plays them
     prices: Mapping[str, tuple[int, int]] = {}  # nano-dollars per input and output token, by schema name
     chars_per_token: float = Field(default=4.0, gt=0)
+    admin_key: SecretStr | None = None  # wanted at /sandbox/*; None: nobody may see or change anything there
+    hosts: tuple[str, ...] = ()  # names beside this machine's loopback under which it is served
     bills_worst_case: bool = False  # every call is billed for all the output that it allows: for testing budgets
 
     @model_validator(mode="after")
@@ -47,6 +49,8 @@ class SandboxConfig(Pace):
         faults: Sequence[str] = (),
         fault_seed: int = 0,
         aliases: Sequence[str] = (),
+        admin_key: SecretStr | None = None,
+        hosts: Sequence[str] = (),
     ) -> Self:
         """Read command line options: faults as `parse_fault` takes them, aliases as `name=schema-name`.
 
@@ -57,5 +61,7 @@ class SandboxConfig(Pace):
             fixed_latency_s=fixed_latency_s,
             faults=tuple(map(parse_fault, faults)),
             fault_seed=fault_seed,
+            admin_key=admin_key,
+            hosts=tuple(host.lower() for host in hosts),
             aliases={alias: name for alias, _, name in (pair.rpartition("=") for pair in aliases)},
         )

@@ -21,6 +21,7 @@ _BACKLOG: Final = 2048
 _OPEN_FILES: Final = 16_384  # a thousand waiting calls need more than the usual 1,024
 _KEEP_ALIVE_S: Final = 75  # above any client's own, so that no idle connection is closed under a request
 _GRACE_S: Final = 2  # hanging calls must not hold up the end
+_ALL: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
 _START_S: Final = 30.0
 
 
@@ -71,7 +72,7 @@ def run(host: str, port: int, config: SandboxConfig) -> None:
     """
     _allow_open_files()
     with _listen(host, port) as listener:
-        _Speaking(_configure(create_app(config))).run(sockets=[listener])
+        _Speaking(_configure(create_app(_serve_under(host, config)))).run(sockets=[listener])
 
 
 @contextlib.contextmanager
@@ -80,7 +81,7 @@ def serve(config: SandboxConfig | None = None, *, host: str = "127.0.0.1", port:
 
     Raises OSError where the address cannot be had, TimeoutError where the server does not come up.
     """
-    sandbox = create_app(config)
+    sandbox = create_app(_serve_under(host, config or SandboxConfig()))
     with _listen(host, port) as listener:
         server = _Server(_configure(sandbox))
         thread = threading.Thread(target=server.run, args=([listener],), name="sandbox", daemon=True)
@@ -92,6 +93,11 @@ def serve(config: SandboxConfig | None = None, *, host: str = "127.0.0.1", port:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _serve_under(host: str, config: SandboxConfig) -> SandboxConfig:
+    """Who listens on one address is called by it; who listens on all of them says by which names."""
+    return config if host in _ALL else config.model_copy(update={"hosts": (*config.hosts, host.lower())})
 
 
 def _configure(sandbox: Sandbox) -> uvicorn.Config:

@@ -10,7 +10,7 @@ from bson import ObjectId
 from orchestratex.domain.base import Component, Purpose, ResponseStatus, Role, Step, StopReason
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import InputError
+from orchestratex.errors import ConflictError
 from orchestratex.steps import places
 from orchestratex.steps.moves import Move
 from orchestratex.steps.panel import panel_deadlines
@@ -24,7 +24,7 @@ _USABLE = frozenset({ResponseStatus.PENDING, ResponseStatus.COMPLETED})
 def retry(thread_id: ObjectId, services: Services) -> Thread:
     """Resume an ended thread at the step that was due when it stopped, with its counts of failures cleared.
 
-    Its session becomes active again. Raises NotFoundError, InputError for a thread that runs or ended well, and
+    Its session becomes active again. Raises NotFoundError, ConflictError for a thread that runs or ended well, and
     CapacityError.
     """
     thread = services.store.get_thread(thread_id)
@@ -48,7 +48,7 @@ def retry(thread_id: ObjectId, services: Services) -> Thread:
     fields = Move(step, {**changes, "is_queued": entry.is_queued}).fields(thread)
     moved = services.store.move_thread(thread, fields, deadlines_s=deadlines)
     if moved is None:
-        raise InputError("thread_id", f"{thread_id} is being retried already")
+        raise ConflictError("thread_id", f"{thread_id} is being retried already")
     message = f"taken up again at {step}, after: {thread.failure_reason or thread.stop_reason}"
     services.journal.write(Component.API, "thread_retried", message, thread=moved, step=step, retries=moved.retries)
     places.enter(replace(entry, threads=[moved]), services)
@@ -57,10 +57,10 @@ def retry(thread_id: ObjectId, services: Services) -> Thread:
 
 def _require_resumable(thread: Thread) -> None:
     if not thread.is_ended:
-        raise InputError("thread_id", f"{thread.id} still runs ({thread.thread_status.value}): nothing to resume")
+        raise ConflictError("thread_id", f"{thread.id} still runs ({thread.thread_status.value}): nothing to resume")
     if thread.stop_reason not in _RESUMABLE:
         reason = thread.stop_reason.value if thread.stop_reason else "nothing"
-        raise InputError("thread_id", f"{thread.id} ended well ({reason}): nothing to resume")
+        raise ConflictError("thread_id", f"{thread.id} ended well ({reason}): nothing to resume")
 
 
 def _resume(thread: Thread, services: Services) -> tuple[Step, list[str]]:

@@ -10,19 +10,26 @@ from bson import ObjectId
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestratex.domain.base import (
-    MAX_ITERATIONS,
     MAX_PROMPT_CHARS,
     Component,
-    Score,
     SessionStatus,
     StopReason,
     Strategy,
     to_nanos,
 )
+from orchestratex.domain.inputs import (
+    CostLimit,
+    DeadlineS,
+    Iterations,
+    ModelNames,
+    UserId,
+    WantedScore,
+    describe_problem,
+)
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.session import Session, SessionSettings
 from orchestratex.domain.thread import Thread, ThreadOptions
-from orchestratex.errors import InputError, StoreUnavailableError
+from orchestratex.errors import ConflictError, InputError, StoreUnavailableError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.panel import choose_evaluators
 from orchestratex.steps import places
@@ -31,7 +38,7 @@ from orchestratex.steps.halt import halt
 from orchestratex.steps.services import Services
 
 _log = logging.getLogger(__name__)
-MAX_COST_LIMIT = 1_000_000  # US dollars; sums of nano-dollars stay far inside 64 bits
+_LISTED = 12  # names in a message
 
 
 class _Strict(BaseModel):
@@ -41,30 +48,29 @@ class _Strict(BaseModel):
 class Options(_Strict):
     """What a caller may ask for; None leaves the session's setting, or the default."""
 
-    max_iterations: int | None = Field(default=None, ge=1, le=MAX_ITERATIONS, description="1-10 rounds")
-    quality_threshold: Score | None = Field(default=None, description="stop at this score, 1-10")
-    preferred_models: list[str] | None = None
-    excluded_models: list[str] | None = None
+    max_iterations: Iterations | None = Field(default=None, description="1-10 rounds")
+    quality_threshold: WantedScore | None = Field(default=None, description="stop at this score, 1-10")
+    preferred_models: ModelNames | None = None
+    excluded_models: ModelNames | None = None
     selection_strategy: Strategy | None = None
-    evaluators: list[str] | None = Field(default=None, min_length=1, description="the panel; all others by default")
-    deadline_s: float | None = Field(
-        default=None, ge=1, allow_inf_nan=False, description="seconds from submission after which a thread has to end"
+    evaluators: ModelNames | None = Field(default=None, min_length=1, description="the panel; all others by default")
+    deadline_s: DeadlineS | None = Field(
+        default=None, description="seconds from submission after which a thread has to end"
     )
 
 
 class SessionRequest(Options):
     """A new session."""
 
-    user_id: str = Field(default="local", min_length=1, max_length=200)
-    cost_limit: float | None = Field(
-        default=None, ge=0, le=MAX_COST_LIMIT, allow_inf_nan=False, description="US dollars for the whole session"
-    )
+    user_id: UserId = "local"
+    cost_limit: CostLimit | None = Field(default=None, description="US dollars for the whole session")
 
 
 class ThreadRequest(Options):
     """A new thread: a prompt and what is asked for it alone."""
 
-    prompt: str = Field(max_length=MAX_PROMPT_CHARS)
+    # not blank: written so that generators of test data need no second for each text of this length
+    prompt: str = Field(max_length=MAX_PROMPT_CHARS, json_schema_extra={"minLength": 1, "pattern": r"(?=\S)"})
     context: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
 
 
@@ -73,9 +79,8 @@ def parse_request(kind: type[_Strict], data: object) -> Any:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "request"
-        raise InputError(field, first["msg"]) from error
+        field, problem = describe_problem(error.errors()[0])
+        raise InputError(field or "request", problem) from error
 
 
 def open_session(request: SessionRequest, services: Services) -> Session:
@@ -91,6 +96,7 @@ def plan_session(request: SessionRequest, services: Services) -> Session:
     Raises InputError naming the field and its limit.
     """
     _check_models(request, services)
+    _check_deadline(request, services)
     now = services.clock()
     limit = request.cost_limit
     session = Session(
@@ -123,7 +129,7 @@ def submit(session_id: ObjectId, requests: Sequence[ThreadRequest], services: Se
     """
     session = services.store.get_session(session_id)
     if session.status is not SessionStatus.ACTIVE:
-        raise InputError("session_id", f"session {session_id} is {session.status.value}; open a new one")
+        raise ConflictError("session_id", f"session {session_id} is {session.status.value}; open a new one")
     return _take_in(session, requests, services)
 
 
@@ -139,7 +145,7 @@ def _require_active(session_id: ObjectId, threads: list[Thread], services: Servi
         return
     for thread in threads:
         announce_thread(halt(thread.id, StopReason.CANCELLED, "its session was ended", services), services)
-    raise InputError("session_id", f"session {session_id} is {status.value}; open a new one")
+    raise ConflictError("session_id", f"session {session_id} is {status.value}; open a new one")
 
 
 def check_thread(request: ThreadRequest, session: Session, services: Services) -> Thread:
@@ -149,9 +155,7 @@ def check_thread(request: ThreadRequest, session: Session, services: Services) -
     for field in ("prompt", "context"):
         _check_text(field, getattr(request, field) or "")
     _check_models(request, services)
-    most_s = services.settings.thread_deadline_s
-    if request.deadline_s is not None and request.deadline_s > most_s:
-        raise InputError("deadline_s", f"must be at most {most_s:g}, the installation's own deadline")
+    _check_deadline(request, services)
     options = _resolve(request, session)
     _check_pool(options, services)
     now = services.clock()
@@ -220,7 +224,13 @@ def _check_models(options: Options, services: Services) -> None:
     for field in ("preferred_models", "excluded_models", "evaluators"):
         unknown = sorted(set(getattr(options, field) or ()) - known)
         if unknown:
-            raise InputError(field, f"unknown: {', '.join(unknown)}; known are {', '.join(sorted(known)) or 'none'}")
+            raise InputError(field, f"unknown: {_list(unknown)}; known are {_list(sorted(known)) or 'none'}")
+
+
+def _check_deadline(options: Options, services: Services) -> None:
+    most_s = services.settings.thread_deadline_s
+    if options.deadline_s is not None and options.deadline_s > most_s:
+        raise InputError("deadline_s", f"must be at most {most_s:g}, the installation's own deadline")
 
 
 def _check_text(field: str, text: str) -> None:
@@ -247,4 +257,10 @@ def _check_pool(options: ThreadOptions, services: Services) -> None:
 
 
 def _names(profiles: Collection[Profile]) -> str:
-    return ", ".join(sorted(profile.model_name for profile in profiles))
+    return _list(sorted(profile.model_name for profile in profiles))
+
+
+def _list(names: Sequence[str]) -> str:
+    """A few names and how many more there are."""
+    more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
+    return ", ".join([*names[:_LISTED], *more])

@@ -28,13 +28,15 @@ from orchestratex.domain.thread import Thread
 from orchestratex.local.ports import free_port
 from orchestratex.sandbox.server import Running
 from tests.cluster import Cluster, Servers, open_servers, wait_for
+from tests.support import ADMIN, ADMIN_KEY
 
 PROMPT = "Explain how a bounded queue works, with an example and the pitfalls. Variant {}."
 SANDBOX = """
 import sys
+from pydantic import SecretStr
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.server import run
-run("127.0.0.1", int(sys.argv[1]), SandboxConfig(fixed_latency_s=float(sys.argv[2])))
+run("127.0.0.1", int(sys.argv[1]), SandboxConfig(fixed_latency_s=float(sys.argv[2]), admin_key=SecretStr(sys.argv[3])))
 """
 
 
@@ -43,7 +45,7 @@ def sandbox_process(latency_s: float) -> Iterator[str]:
     """The sandbox in a process of its own; yields its address."""
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-c", SANDBOX, str(port), str(latency_s)], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", SANDBOX, str(port), str(latency_s), ADMIN_KEY], stderr=subprocess.DEVNULL
     ) as process:
         try:
             wait_for(lambda: is_up(port), timeout_s=20, what="the sandbox")
@@ -63,7 +65,12 @@ def is_up(port: int) -> bool:
 
 def read_ledger(base_url: str) -> dict[str, Any]:
     """The sandbox's own count."""
-    with urllib.request.urlopen(f"{base_url}/sandbox/ledger?summary=1") as reply:
+    return read_admin(f"{base_url}/sandbox/ledger?summary=1")
+
+
+def read_admin(address: str) -> dict[str, Any]:
+    """What the sandbox shows to who has its admin key."""
+    with urllib.request.urlopen(urllib.request.Request(address, headers=ADMIN)) as reply:
         return dict(json.load(reply))
 
 

@@ -7,17 +7,15 @@ most requests and tokens in any 60 s, and how much of what is allowed was used.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from orchestratex.domain.profile import RateLimits
 from orchestratex.sandbox.server import Running
 from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, submit
-from tests.benchmarks.bench import PROMPT, sandbox_process
+from tests.benchmarks.bench import PROMPT, read_admin, sandbox_process
 from tests.cluster import Cluster, open_servers
 
 MODEL, AUTHOR = "gpt4", "qwen"
@@ -27,8 +25,7 @@ WARM_UP_S = 30.0  # starting workers and learning how long answers are
 
 def read_calls(address: str) -> list[dict[str, Any]]:
     """All calls to the limited model, as the sandbox saw them."""
-    with urllib.request.urlopen(f"{address}/sandbox/ledger") as reply:
-        entries = json.load(reply)["entries"]
+    entries = read_admin(f"{address}/sandbox/ledger")["entries"]
     return [entry for entry in entries if entry["model"] == MODEL]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import requests
 from bson import ObjectId
 
 from orchestratex.local.ports import free_port
+from orchestratex.local.processes import process_commands
 from tests.cluster import Cluster, Servers, open_cluster, wait_for
 
 pytestmark = pytest.mark.integration
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.integration
 def is_up(address: str) -> bool:
     try:
         return requests.get(f"{address}/healthz", timeout=5).status_code == 200
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 
@@ -94,3 +97,31 @@ def test_an_unreachable_store_is_named(servers: Servers, tmp_path: Path) -> None
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert away in answer.json()["detail"]
     assert "secret" not in answer.text
+
+
+def test_half_open_requests_stop_neither_the_api_nor_its_log(servers: Servers, tmp_path: Path) -> None:
+    """Twice as many connections as the process may open files: it serves on, and writes a few lines."""
+    files, port, log_file = 256, free_port(), tmp_path / "api.log"
+    with open_cluster(servers, tmp_path) as cluster, ExitStack() as stack:
+        environment = {**os.environ, **cluster.environment, "ORCHESTRATEX_API_PORT": str(port)}
+        command = process_commands(environment, instance="1")["api"]
+        limited = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
+        log = stack.enter_context(log_file.open("wb"))
+        process = stack.enter_context(
+            subprocess.Popen(limited, env=environment, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+        )
+        stack.callback(process.terminate)
+        address = f"http://127.0.0.1:{port}"
+        wait_for(lambda: is_up(address), timeout_s=60, what="the API's start")
+        for _ in range(2 * files):
+            connection = stack.enter_context(closing(socket.socket()))
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", port))
+        wait_for(lambda: is_up(address), timeout_s=60, what="an answer while connections are half open")
+        taken = requests.post(f"{address}/v1/threads", json={"prompt": "x"}, timeout=30)
+
+    text = log_file.read_text()
+    assert taken.status_code == 202
+    assert "refusing connections" in text
+    assert len(text) < 20_000
+    assert "Traceback" not in text

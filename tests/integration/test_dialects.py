@@ -36,7 +36,7 @@ from orchestratex.sandbox.server import Running, serve
 from orchestratex.settings import Settings
 from orchestratex.store.migrations import shipped_profiles
 from tests.make import NOW, make_profile
-from tests.support import World
+from tests.support import ADMIN, ADMIN_KEY, World
 
 KEY = "sk-planted-key-0123456789"
 TIMEOUT_S = 20
@@ -46,14 +46,14 @@ NO_KEYS = ("models_base_url", "openai_api_key", "anthropic_api_key", "google_api
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    with serve(SandboxConfig(latency_scale=0)) as running:
+    with serve(SandboxConfig(latency_scale=0, admin_key=SecretStr(ADMIN_KEY))) as running:
         yield running
 
 
 @pytest.fixture
 def sandbox(server: Running) -> Running:
     for path in ("faults", "ledger"):
-        requests.delete(f"{server.address}/sandbox/{path}", timeout=TIMEOUT_S).raise_for_status()
+        requests.delete(f"{server.address}/sandbox/{path}", headers=ADMIN, timeout=TIMEOUT_S).raise_for_status()
     return server
 
 
@@ -96,7 +96,7 @@ def make_evaluation_request(**fields: Any) -> CompletionRequest:
 
 
 def put_faults(sandbox: Running, *faults: dict[str, Any]) -> None:
-    requests.put(f"{sandbox.address}/sandbox/faults", json=faults, timeout=TIMEOUT_S).raise_for_status()
+    requests.put(f"{sandbox.address}/sandbox/faults", json=faults, headers=ADMIN, timeout=TIMEOUT_S).raise_for_status()
 
 
 def fail(provider: Provider, request: CompletionRequest | None = None) -> ProviderError:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from orchestratex.domain.base import LogLevel, ResponseStatus, StopReason, ThreadStatus, to_nanos
 from orchestratex.domain.log import LogEvent
@@ -146,7 +145,7 @@ def test_breakers_open_under_faults_and_close_when_these_end(servers: Servers, t
         opened = {
             e.model_involved for e in store.scan_between(LogEvent, "timestamp", start, end, event_type="breaker_opened")
         }
-        requests.delete(f"{cluster.sandbox.address}/sandbox/faults", timeout=5)
+        cluster.sandbox.state.plan.replace([])
 
         def are_available() -> bool:
             return all(profile.is_available for profile in store.profiles())

@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 import requests
+from pydantic import SecretStr
 
 from orchestratex.rules import markers
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.models import MODELS
 from orchestratex.sandbox.server import Running, serve
+from tests.support import ADMIN, ADMIN_KEY
 
 PROMPT = "Write a python function that parses invoices"
 TIMEOUT_S = 20
@@ -28,14 +30,14 @@ TIMEOUT_S = 20
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    with serve(SandboxConfig(latency_scale=0, aliases={"my-model": "qwen"})) as running:
+    with serve(SandboxConfig(latency_scale=0, aliases={"my-model": "qwen"}, admin_key=SecretStr(ADMIN_KEY))) as running:
         yield running
 
 
 @pytest.fixture
 def sandbox(server: Running) -> Running:
     for path in ("faults", "ledger"):
-        requests.delete(f"{server.address}/sandbox/{path}", timeout=TIMEOUT_S).raise_for_status()
+        requests.delete(f"{server.address}/sandbox/{path}", headers=ADMIN, timeout=TIMEOUT_S).raise_for_status()
     return server
 
 
@@ -52,11 +54,11 @@ def post(sandbox: Running, body: dict[str, Any] | None = None, *, key: str = "a.
 
 
 def put_faults(sandbox: Running, *faults: dict[str, Any]) -> None:
-    requests.put(f"{sandbox.address}/sandbox/faults", json=faults, timeout=TIMEOUT_S).raise_for_status()
+    requests.put(f"{sandbox.address}/sandbox/faults", json=faults, headers=ADMIN, timeout=TIMEOUT_S).raise_for_status()
 
 
 def get_ledger(sandbox: Running) -> Any:
-    return requests.get(f"{sandbox.address}/sandbox/ledger", timeout=TIMEOUT_S).json()
+    return requests.get(f"{sandbox.address}/sandbox/ledger", headers=ADMIN, timeout=TIMEOUT_S).json()
 
 
 def get_entry(sandbox: Running) -> Any:
@@ -73,7 +75,8 @@ def read_content(response: requests.Response) -> str:
 def exchange_raw(sandbox: Running) -> bytes:
     """Send one call over a bare socket and return all bytes until the connection ends."""
     body = json.dumps(make_body()).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\nContent-Length: {len(body)}"
+    fields = ("Host: localhost", "Authorization: Bearer k", f"Content-Length: {len(body)}")
+    head = "\r\n".join(("POST /v1/chat/completions HTTP/1.1", *fields))
     host, port = sandbox.address.removeprefix("http://").split(":")
     with closing(socket.create_connection((host, int(port)), timeout=TIMEOUT_S)) as connection:
         connection.sendall(head.encode() + b"\r\n\r\n" + body)
@@ -275,7 +278,7 @@ def test_faults_are_listed_with_their_hits(sandbox: Running) -> None:
     post(sandbox)
     post(sandbox, make_body("claude"))
 
-    (fault,) = requests.get(f"{sandbox.address}/sandbox/faults", timeout=TIMEOUT_S).json()
+    (fault,) = requests.get(f"{sandbox.address}/sandbox/faults", headers=ADMIN, timeout=TIMEOUT_S).json()
 
     assert (fault["kind"], fault["hits"]) == ("empty", 1)
 
@@ -284,7 +287,7 @@ def test_faults_are_listed_with_their_hits(sandbox: Running) -> None:
     "fault", [{"kind": "earthquake"}, {"kind": "drop", "models": ["gpt9"]}, {"kind": "drop", "x": 1}]
 )
 def test_unknown_faults_are_refused(sandbox: Running, fault: dict[str, Any]) -> None:
-    response = requests.put(f"{sandbox.address}/sandbox/faults", json=[fault], timeout=TIMEOUT_S)
+    response = requests.put(f"{sandbox.address}/sandbox/faults", json=[fault], headers=ADMIN, timeout=TIMEOUT_S)
 
     assert response.status_code == 422
 
@@ -308,7 +311,9 @@ def test_summary_counts_repeated_charges(sandbox: Running) -> None:
     for key in ("a.1", "a.1", "a.2", "b.1"):
         post(sandbox, key=key)
 
-    summary = requests.get(f"{sandbox.address}/sandbox/ledger", params={"summary": 1}, timeout=TIMEOUT_S).json()
+    summary = requests.get(
+        f"{sandbox.address}/sandbox/ledger", params={"summary": 1}, headers=ADMIN, timeout=TIMEOUT_S
+    ).json()
 
     assert (summary["repeated_keys"], summary["repeated_responses"], summary["charged"]) == (1, 1, 4)
     assert "entries" not in summary
@@ -316,15 +321,89 @@ def test_summary_counts_repeated_charges(sandbox: Running) -> None:
 
 def test_calls_wait_side_by_side(sandbox: Running) -> None:
     address = f"{sandbox.address}/sandbox/config"
-    requests.put(address, json={"fixed_latency_s": 0.5}, timeout=TIMEOUT_S).raise_for_status()
+    requests.put(address, json={"fixed_latency_s": 0.5}, headers=ADMIN, timeout=TIMEOUT_S).raise_for_status()
 
     with ThreadPoolExecutor(16) as pool:
         statuses = {each.status_code for each in pool.map(lambda n: post(sandbox, key=f"{n}.1"), range(16))}
 
-    config = requests.put(address, json={"fixed_latency_s": None}, timeout=TIMEOUT_S).json()
+    config = requests.put(address, json={"fixed_latency_s": None}, headers=ADMIN, timeout=TIMEOUT_S).json()
     assert statuses == {200}
     assert get_ledger(sandbox)["max_concurrency"] > 8
     assert (config["fixed_latency_s"], config["latency_scale"]) == (None, 0)
+
+
+ADMIN_PATHS = [
+    ("GET", "faults"),
+    ("PUT", "faults"),
+    ("DELETE", "faults"),
+    ("GET", "ledger"),
+    ("DELETE", "ledger"),
+    ("GET", "config"),
+    ("PUT", "config"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ADMIN_PATHS)
+@pytest.mark.parametrize("given", [None, "Bearer sandbox", "Bearer ", f"Basic {ADMIN_KEY}", f"Bearer {ADMIN_KEY}x"])
+def test_admin_paths_want_their_key(sandbox: Running, method: str, path: str, given: str | None) -> None:
+    put_faults(sandbox, {"kind": "empty"})
+    post(sandbox)
+    before = (sandbox.state.config, sandbox.state.plan.faults, len(get_ledger(sandbox)["entries"]))
+    body: object = [] if path == "faults" else {"latency_scale": 9}
+
+    answer = requests.request(
+        method,
+        f"{sandbox.address}/sandbox/{path}",
+        json=body,
+        headers={} if given is None else {"Authorization": given},
+        timeout=TIMEOUT_S,
+    )
+
+    assert answer.status_code == 401
+    assert (sandbox.state.config, sandbox.state.plan.faults, len(get_ledger(sandbox)["entries"])) == before
+
+
+def test_without_a_key_nobody_gets_to_the_admin_paths() -> None:
+    with serve(SandboxConfig(latency_scale=0)) as running:
+        answers = [
+            requests.get(f"{running.address}/sandbox/{path}", headers=ADMIN, timeout=5) for _, path in ADMIN_PATHS
+        ]
+
+    assert {answer.status_code for answer in answers} == {403}
+
+
+def test_no_answer_shows_the_key(sandbox: Running) -> None:
+    config = requests.get(f"{sandbox.address}/sandbox/config", headers=ADMIN, timeout=TIMEOUT_S)
+
+    assert config.json()["latency_scale"] == 0
+    assert ADMIN_KEY not in config.text
+
+
+@pytest.mark.parametrize("host", ["example.com", "evil.example:8700", "127.0.0.1.evil.example", "192.0.2.7", "sandbox"])
+def test_a_foreign_host_is_refused(sandbox: Running, host: str) -> None:
+    headers = {**ADMIN, "Host": host}
+    models = requests.get(f"{sandbox.base_url}/models", headers=headers, timeout=TIMEOUT_S)
+    ledger = requests.get(f"{sandbox.address}/sandbox/ledger", headers=headers, timeout=TIMEOUT_S)
+    call = requests.post(f"{sandbox.base_url}/chat/completions", json=make_body(), headers=headers, timeout=TIMEOUT_S)
+
+    assert [models.status_code, ledger.status_code, call.status_code] == [421, 421, 421]
+    assert get_ledger(sandbox)["entries"] == []
+
+
+def test_names_that_it_is_told_are_served() -> None:
+    with serve(SandboxConfig(latency_scale=0, hosts=("sandbox",))) as running:
+        answer = requests.get(f"{running.base_url}/models", headers={"Host": "Sandbox:8700"}, timeout=TIMEOUT_S)
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_pages_of_other_origins_call_no_model(sandbox: Running, headers: dict[str, str]) -> None:
+    headers = {"Authorization": "Bearer any", **headers}
+    answer = requests.post(f"{sandbox.base_url}/chat/completions", json=make_body(), headers=headers, timeout=TIMEOUT_S)
+
+    assert answer.status_code == 403
+    assert get_ledger(sandbox)["entries"] == []
 
 
 def test_runs_in_the_foreground_and_prints_where() -> None:

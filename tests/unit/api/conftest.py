@@ -13,6 +13,7 @@ import requests
 import uvicorn
 
 from orchestratex.api.app import create_app
+from orchestratex.api.connections import ConnectionLimits, make_protocol
 from orchestratex.settings import Settings
 from orchestratex.steps.services import Services
 from tests.support import World
@@ -42,9 +43,11 @@ Serve = Callable[[Services], str]
 
 
 @contextmanager
-def serve(services: Services) -> Iterator[str]:
+def serve(services: Services, limits: ConnectionLimits | None = None) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(services), log_level="critical", lifespan="off"))
+    protocol = make_protocol(limits or ConnectionLimits())
+    config = uvicorn.Config(create_app(services), http=protocol, log_level="warning", log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -34,10 +34,11 @@ def test_a_session_is_rated(client: Client) -> None:
     session_id = client.post("/v1/sessions", {}).json()["id"]
 
     rated = client.patch(f"/v1/sessions/{session_id}", {"user_satisfaction": 8})
-    refused = client.patch(f"/v1/sessions/{session_id}", {"user_satisfaction": 11})
+    refused = [client.patch(f"/v1/sessions/{session_id}", {"user_satisfaction": each}) for each in (11, True, "8")]
 
     assert rated.json()["user_satisfaction"] == 8
-    assert (refused.status_code, refused.json()["field"]) == (422, "user_satisfaction")
+    assert [(each.status_code, each.json()["field"]) for each in refused] == [(422, "user_satisfaction")] * 3
+    assert client.get(f"/v1/sessions/{session_id}").json()["user_satisfaction"] == 8
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,12 @@ def test_a_session_is_rated(client: Client) -> None:
         ({"max_iterations": 11}, "max_iterations"),
         ({"evaluators": []}, "evaluators"),
         ({"preferred_models": ["nope"]}, "preferred_models"),
+        ({"preferred_models": ["\ud83d"]}, "preferred_models"),
+        ({"evaluators": ["gpt4", "gpt4"]}, "evaluators"),
+        ({"user_id": "\ud83d"}, "user_id"),
+        ({"max_iterations": True}, "max_iterations"),
+        ({"cost_limit": True}, "cost_limit"),
+        ({"deadline_s": 3601}, "deadline_s"),
     ],
 )
 def test_bad_input_opens_nothing(client: Client, body: dict[str, object], field: str) -> None:

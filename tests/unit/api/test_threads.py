@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
+from tests.make import make_profile
 from tests.support import World
 
 if TYPE_CHECKING:
@@ -81,8 +83,25 @@ def test_no_intermediate_response_is_ever_shown(client: Client) -> None:
         ({"prompt": "x", "colour": "blue"}, "colour"),
         ({"prompt": "\ud800"}, "prompt"),
         ({"prompt": "x", "session_id": "abc"}, "session_id"),
-        ({"prompt": "x", "session_id": UNKNOWN_ID, "cost_limit": 1}, "cost_limit"),
-        ({"prompt": "x", "session_id": UNKNOWN_ID, "user_id": "ada"}, "user_id"),
+        ({"prompt": "x", "context": "\ud83d"}, "context"),
+        ({"prompt": "x", "user_id": "\ud83d"}, "user_id"),
+        ({"prompt": "x", "preferred_models": ["\ud83d"]}, "preferred_models"),
+        ({"prompt": "x", "excluded_models": ["\ud83d"]}, "excluded_models"),
+        ({"prompt": "x", "evaluators": ["\ud83d"]}, "evaluators"),
+        ({"prompt": "x", "preferred_models": ["GPT 4"]}, "preferred_models"),
+        ({"prompt": "x", "excluded_models": ["gpt4", "gpt4"]}, "excluded_models"),
+        ({"prompt": "x", "evaluators": ["gpt4"] * 65}, "evaluators"),
+        ({"prompt": "x", "evaluators": "gpt4"}, "evaluators"),
+        ({"prompt": "x", "max_iterations": True}, "max_iterations"),
+        ({"prompt": "x", "max_iterations": "3"}, "max_iterations"),
+        ({"prompt": "x", "max_iterations": 1.5}, "max_iterations"),
+        ({"prompt": "x", "quality_threshold": True}, "quality_threshold"),
+        ({"prompt": "x", "quality_threshold": "8"}, "quality_threshold"),
+        ({"prompt": "x", "cost_limit": True}, "cost_limit"),
+        ({"prompt": "x", "cost_limit": 10**39}, "cost_limit"),
+        ({"prompt": "x", "deadline_s": True}, "deadline_s"),
+        ({"prompt": "x", "deadline_s": 3601}, "deadline_s"),
+        ({"prompt": True}, "prompt"),
     ],
 )
 def test_bad_input_is_named_and_writes_nothing(client: Client, body: dict[str, object], field: str) -> None:
@@ -94,6 +113,43 @@ def test_bad_input_is_named_and_writes_nothing(client: Client, body: dict[str, o
     assert problem["field"] == field
     assert problem["detail"].startswith(f"{field}: ")
     assert count_written(client.world) == 0
+
+
+@pytest.mark.parametrize(("more", "field"), [({"cost_limit": 1}, "cost_limit"), ({"user_id": "ada"}, "user_id")])
+def test_a_session_keeps_its_own_user_and_limit(client: Client, more: dict[str, object], field: str) -> None:
+    answer = client.post("/v1/threads", {"prompt": "x", "session_id": UNKNOWN_ID, **more})
+
+    assert (answer.status_code, answer.json()["field"]) == (409, field)
+    assert count_written(client.world) == 0
+
+
+@pytest.mark.parametrize("names", [["x" * 64] * 400_000, [f"m{n}" for n in range(400_000)], ["x" * 4_000_000]])
+def test_what_is_wrong_is_not_repeated_at_length(client: Client, names: list[str]) -> None:
+    body = json.dumps({"prompt": "x", "excluded_models": names})[:4_900_000]
+    body = body if body.endswith("]}") else body.rpartition(",")[0] + "]}"
+
+    answer = client.call("POST", "/v1/threads", data=body.encode(), headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["field"]) == (422, "excluded_models")
+    assert len(answer.content) < 3000
+
+
+@pytest.mark.parametrize("name", ["\ud83d", "x" * 100_000, "\u202egnp.exe", "a\x1b[31m", "a\nb"])
+def test_a_field_that_nobody_knows_is_named_harmlessly(client: Client, name: str) -> None:
+    answer = client.post("/v1/threads", {"prompt": "x", name: 1})
+
+    assert answer.status_code == 422
+    assert len(answer.content) < 3000
+    assert answer.json()["field"].isprintable()
+
+
+def test_names_may_be_as_many_as_the_limit_says(client: Client) -> None:
+    profiles = [make_profile(f"m{n}", api_key_required=False) for n in range(70)]
+    client.world.store.insert_profiles(profiles)
+
+    taken = client.post("/v1/threads", {"prompt": "x", "excluded_models": [f"m{n}" for n in range(64)]})
+
+    assert taken.status_code == 202
 
 
 def test_no_model_left_is_bad_input(client: Client) -> None:
@@ -114,7 +170,7 @@ def test_an_ended_session_takes_no_threads(client: Client) -> None:
 
     answer = client.post("/v1/threads", {"prompt": "x", "session_id": session_id})
 
-    assert answer.status_code == 422
+    assert answer.status_code == 409
     assert answer.json()["field"] == "session_id"
 
 
@@ -133,7 +189,7 @@ def test_a_final_response_can_be_accepted(client: Client) -> None:
 
     answer = client.patch(f"/v1/threads/{thread_id}", {"user_accepted": True})
 
-    assert early.status_code == 422
+    assert early.status_code == 409
     assert answer.json()["user_accepted"] is True
 
 
@@ -188,7 +244,7 @@ def test_what_ended_well_is_not_taken_up_again(client: Client) -> None:
 
     answer = client.post(f"/v1/threads/{thread_id}/retry", {})
 
-    assert answer.status_code == 422
+    assert answer.status_code == 409
     assert "ended well" in answer.json()["detail"]
     assert client.post(f"/v1/threads/{UNKNOWN_ID}/cancel", {}).status_code == 404
 

@@ -1,0 +1,74 @@
+"""Types of what comes in from outside: stricter than the records, which also read what older versions wrote."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+
+from orchestratex.domain.base import MAX_ITERATIONS, ModelName
+
+MAX_COST_LIMIT: Final = 1_000_000  # US dollars; sums of nano-dollars stay far inside 64 bits
+MAX_NAMES: Final = 64  # models in one list: several times as many as any installation asks at once
+_MAX_PROBLEM_CHARS: Final = 500
+_VALUE_ERROR: Final = "Value error, "
+
+
+def _require_number(value: Any) -> Any:
+    """Pydantic takes true for 1 and "3" for 3; who sends them has mixed something up."""
+    if isinstance(value, bool | str | bytes):
+        raise ValueError("must be a number")
+    return value
+
+
+def _require_truth(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def _require_unique(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("names a model twice; name each once")
+    return names
+
+
+_A_NUMBER: Final = BeforeValidator(_require_number)
+Truth = Annotated[bool, BeforeValidator(_require_truth)]
+ModelNames = Annotated[
+    list[ModelName],
+    AfterValidator(_require_unique),
+    Field(max_length=MAX_NAMES, json_schema_extra={"uniqueItems": True}),
+]
+Iterations = Annotated[int, Field(ge=1, le=MAX_ITERATIONS), _A_NUMBER]
+WantedScore = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False), _A_NUMBER]
+CostLimit = Annotated[float, Field(ge=0, le=MAX_COST_LIMIT, allow_inf_nan=False), _A_NUMBER]
+DeadlineS = Annotated[float, Field(ge=1, allow_inf_nan=False), _A_NUMBER]
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def describe_problem(error: Mapping[str, Any], *, skip: int = 0) -> tuple[str, str]:
+    """The field of one of pydantic's errors and what is wrong with it, both short and fit for any output.
+
+    The first `skip` parts of its place are left out. The input itself is never repeated, but for a field's own name.
+    """
+    place = error["loc"][skip:]
+    names = [part for part in place if isinstance(part, str)]
+    entries = [part for part in place if isinstance(part, int)]
+    problem = str(error["msg"]).removeprefix(_VALUE_ERROR)
+    if entries:
+        problem = f"entry {entries[0] + 1}: {problem}"
+    return shorten(".".join(names), 64), shorten(problem, _MAX_PROBLEM_CHARS)
+
+
+def shorten(text: str, most: int) -> str:
+    """At most so many characters of a text, what no terminal, log or answer should have written out as its code."""
+    cut = text if len(text) <= most else f"{text[: most - 1]}…"
+    return "".join(_write_out(char) for char in cut)
+
+
+def _write_out(char: str) -> str:
+    """Controls, half surrogate pairs and what changes the direction of text are named, not sent."""
+    return f"\\u{ord(char):04x}" if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else char
