@@ -12,7 +12,8 @@ from orchestratex.rules.prompts import Messages, evaluate_prompt, number_critici
 from orchestratex.rules.replies import EvaluationReply, MalformedReplyError, parse_evaluation
 from orchestratex.rules.scoring import overall_score, scoring_weights
 from orchestratex.rules.selection import align_specialty
-from orchestratex.steps.calls import Called, CallState, close_failed, completed_fields, run_call
+from orchestratex.steps.called import Called, CallState
+from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.panel import close_panel
 from orchestratex.steps.poison import taking_back
 from orchestratex.steps.respond import problem_of, report_malformed

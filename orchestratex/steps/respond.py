@@ -13,7 +13,8 @@ from orchestratex.domain.thread import Thread
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.prompts import Messages, answer_prompt, assess_prompt
 from orchestratex.rules.replies import Assessment, MalformedReplyError, parse_answer, parse_assessment
-from orchestratex.steps.calls import Called, CallState, close_failed, completed_fields, run_call
+from orchestratex.steps.called import Called, CallState
+from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import open_panel
 from orchestratex.steps.poison import taking_back
