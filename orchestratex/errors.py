@@ -17,6 +17,7 @@ OrchestratexError
     ├── ProviderOverloadedError
     ├── ProviderTimeoutError
     ├── ProviderConnectionError
+    │   └── InsecureConnectionError
     ├── ProviderDisconnectedError
     ├── ProviderAuthenticationError
     ├── ProviderNotFoundError
@@ -24,6 +25,7 @@ OrchestratexError
     ├── BreakerOpenError
     ├── CallUnwantedError
     ├── ContextTooLongError
+    ├── RequestTooLargeError
     ├── ContentRefusedError
     └── MalformedCompletionError
 """
@@ -136,6 +138,10 @@ class ProviderConnectionError(ProviderError):
     is_retryable = True
 
 
+class InsecureConnectionError(ProviderConnectionError):
+    """Raised when somebody is there, and no secure connection to it can be made: nothing was sent."""
+
+
 class ProviderDisconnectedError(ProviderError):
     """Raised when the connection broke after the request was sent; the provider may have worked all the same."""
 
@@ -165,6 +171,10 @@ class CallUnwantedError(ProviderError):
 
 class ContextTooLongError(ProviderError):
     """Raised when the prompt does not fit into the model's context."""
+
+
+class RequestTooLargeError(ProviderError):
+    """Raised on a 429 whose words say that the request alone is larger than the limit: waiting does not help."""
 
 
 class ContentRefusedError(ProviderError):

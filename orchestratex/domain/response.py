@@ -111,6 +111,9 @@ class Response(Leased):
 
     domain: Domain | None = None  # the thread's, so that a model's record in a domain is one query
 
+    refusals: Count = added(0)  # connections that were refused: they cost nothing and use up no attempt
+    refused_since: UtcDate | None = added(None)  # when the first of them was
+
     # the ledger
     purpose: Purpose
     ordinal: Count = 0

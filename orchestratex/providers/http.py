@@ -24,6 +24,7 @@ from orchestratex.errors import (
     CallUnwantedError,
     ContentRefusedError,
     ContextTooLongError,
+    InsecureConnectionError,
     MalformedCompletionError,
     ProviderAuthenticationError,
     ProviderConnectionError,
@@ -35,9 +36,11 @@ from orchestratex.errors import (
     ProviderRateLimitedError,
     ProviderRejectedError,
     ProviderTimeoutError,
+    RequestTooLargeError,
 )
 from orchestratex.providers.addresses import is_forbidden
 from orchestratex.providers.base import STILL_WANTED, TIME_LIMIT_S
+from orchestratex.providers.sizes import is_too_large_alone
 
 _CHUNK = 65_536
 _QUICK_HANDSHAKE_S = 0.25  # after a longer one the call's thread may have been cancelled
@@ -272,7 +275,7 @@ def _connection_error(model: str, error: requests.ConnectionError) -> ProviderEr
         if isinstance(cause, NewConnectionError):
             return ProviderConnectionError(model, "the connection was refused or the address is unknown")
         if isinstance(cause, ssl.SSLError) and cause.reason in _NO_HANDSHAKE:
-            return ProviderConnectionError(model, f"no secure connection ({cause.reason})")
+            return InsecureConnectionError(model, f"no secure connection ({cause.reason})")
         cause = reason if isinstance(reason, BaseException) and reason is not cause else None
     return ProviderDisconnectedError(model, "the connection broke after the request was sent")
 
@@ -302,6 +305,8 @@ def _status_error(model: str, reply: requests.Response, content: bytes) -> Provi
     name = _request_id(reply)
     problem = f"HTTP {status}: {said.text}" + (f" [request {name}]" if name else "")
     kind = _find_kind(status, said)
+    if kind is ProviderRateLimitedError and is_too_large_alone(said.text, sent_bytes=len(reply.request.body or b"")):
+        kind = RequestTooLargeError
     if not kind.is_retryable:
         return kind(model, problem)
     wait_s = _retry_after(reply.headers)

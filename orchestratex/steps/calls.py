@@ -48,6 +48,7 @@ from orchestratex.steps.failing import fail, settle_late, since
 from orchestratex.steps.flight import LeftError, Outcome, fly
 from orchestratex.steps.heart import Lease
 from orchestratex.steps.holding import Held, hold_worst_case
+from orchestratex.steps.patience import has_alternative, may_await_server
 from orchestratex.steps.poison import taking_back
 from orchestratex.steps.request import make_request, max_output, schema_of
 from orchestratex.steps.services import Services
@@ -104,6 +105,7 @@ def completed_fields(response: Response, text: str, services: Services) -> dict[
     return {
         "status": ResponseStatus.COMPLETED,
         "response_text": text,
+        "error_message": None,  # of an attempt before it
         "processing_duration": since(response, services),
     }
 
@@ -148,7 +150,7 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
         response.model_name, response.role, characters=characters, max_tokens=hold.max_tokens
     )
     passage = gates.pass_gates(response, profile, estimated, services)
-    if passage.is_broken and _has_alternative(thread, response, services):
+    if passage.is_broken and not _sits_out(thread, response, passage, services):
         return fail(thread, response, BreakerOpenError(response.model_name, passage.why), services)
     if passage.wait_s > 0:
         return _give_back(thread, response, passage, services)
@@ -163,6 +165,13 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
     sending = _Sending(thread, sent, profile, messages, passage, hold, given, estimated, looked_at)
     services.faults.reach(FaultPoint.CALL_SENT)
     return _send(sending, lease, services)
+
+
+def _sits_out(thread: Thread, response: Response, passage: gates.Passage, services: Services) -> bool:
+    """Whether a call waits for a breaker to close: when nobody stands in for it, or a refused connection opened it."""
+    if response.refused_since is not None and may_await_server(thread, response, passage.wait_s, services):
+        return True
+    return not has_alternative(thread, response, services)
 
 
 @dataclass(frozen=True)
@@ -325,16 +334,6 @@ def _give_back(thread: Thread, response: Response, passage: gates.Passage, servi
     if released is None:
         return Called(CallState.LEFT, thread, why="the lease was lost before sending")
     return Called(CallState.WAITING, thread, released, delay_s=delay_s, why=passage.why)
-
-
-def _has_alternative(thread: Thread, response: Response, services: Services) -> bool:
-    """Whether the thread can do without this call: another model answers, or others of the panel evaluate."""
-    if response.role is Role.EVALUATOR:
-        panel = services.store.panel_of(thread.id, iteration=response.iteration_number)
-        open_or_done = {ResponseStatus.PENDING, ResponseStatus.COMPLETED}
-        return any(each.id != response.id and each.status in open_or_done for each in panel)
-    out = {response.model_name, *thread.failed_models, *thread.options.excluded_models}
-    return any(p.is_available and p.model_name not in out for p in services.usable_profiles())
 
 
 def _unaffordable(thread: Thread, response: Response, problem: str, services: Services) -> Called:

@@ -8,6 +8,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import ProviderError
 from orchestratex.steps import budget
 from orchestratex.steps.called import Called, CallState, left
+from orchestratex.steps.patience import back_off, is_refused, may_try_again
 from orchestratex.steps.services import Services
 
 
@@ -15,10 +16,9 @@ def fail(
     thread: Thread, response: Response, error: ProviderError, services: Services, charged: AttemptCost | None = None
 ) -> Called:
     """Settle a failed attempt, then wait for another or give the call up."""
-    errors = response.errors + 1
-    delay_s = _delay(error, errors, services)
-    again = error.is_retryable and errors < services.settings.call_attempts and _has_time(thread, delay_s, services)
-    changes: dict[str, object] = {"errors": errors, "error_message": str(error)[:2000], "reserved_nanos": 0}
+    delay_s = back_off(response, error, services)
+    again = may_try_again(thread, response, error, delay_s, services)
+    changes = {**_count(response, error, services), "error_message": str(error)[:2000], "reserved_nanos": 0}
     if again:
         closed = services.store.update_response(
             response, {**changes, "sent_at": None}, is_release=True, delay_s=delay_s, charge=charged
@@ -34,6 +34,13 @@ def fail(
     _report(thread, response, error, again, delay_s, services)
     state = CallState.WAITING if again else CallState.FAILED
     return Called(state, thread, closed, delay_s=delay_s, why=str(error))
+
+
+def _count(response: Response, error: ProviderError, services: Services) -> dict[str, object]:
+    """A refused connection is counted apart: it costs nothing, and uses up none of the attempts."""
+    if is_refused(error):
+        return {"refusals": response.refusals + 1, "refused_since": response.refused_since or services.clock()}
+    return {"errors": response.errors + 1}
 
 
 def _fail_late(
@@ -76,21 +83,6 @@ def _report(
         attempt=response.attempt,
         response_id=str(response.id),
     )
-
-
-def _has_time(thread: Thread, delay_s: float, services: Services) -> bool:
-    """Whether the thread's deadline leaves room for another try after the wait."""
-    if thread.deadline_at is None:
-        return delay_s < services.settings.thread_deadline_s
-    return (thread.deadline_at - services.clock()).total_seconds() > delay_s
-
-
-def _delay(error: ProviderError, errors: int, services: Services) -> float:
-    """Exponential back-off with full jitter; the provider's own wish wins."""
-    if error.retry_after_s is not None:
-        return error.retry_after_s
-    ceiling = min(services.settings.backoff_max_s, services.settings.backoff_s * 2.0 ** (errors - 1))
-    return services.jitter() * ceiling
 
 
 def since(response: Response, services: Services) -> float:

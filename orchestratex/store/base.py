@@ -108,6 +108,8 @@ class ModelStats(Record):
 REOPENED: Final[dict[str, Any]] = {  # of a call that is wanted again
     "status": ResponseStatus.PENDING,
     "errors": 0,
+    "refusals": 0,
+    "refused_since": None,
     "crashes": 0,
     "dispatches": 0,
     "not_before": None,
