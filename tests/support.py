@@ -13,6 +13,7 @@ from bson import ObjectId
 from orchestratex.advance import advance, advance_answer, advance_evaluation, fan_out
 from orchestratex.bootstrap import assemble
 from orchestratex.domain.base import Step
+from orchestratex.domain.response import Completion
 from orchestratex.domain.thread import Thread
 from orchestratex.faultpoints import FaultPoints
 from orchestratex.providers.base import CompletionRequest
@@ -25,7 +26,7 @@ from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_sessio
 from orchestratex.store.memory import MemoryStore
 from orchestratex.store.migrations import shipped_profiles
 
-Reply = Callable[[CompletionRequest], str]
+Reply = Callable[[CompletionRequest], str | Completion]
 
 
 class FakeClock:

@@ -50,7 +50,7 @@ from orchestratex.steps.heart import Lease
 from orchestratex.steps.holding import Held, hold_worst_case
 from orchestratex.steps.patience import has_alternative, may_await_server
 from orchestratex.steps.poison import taking_back
-from orchestratex.steps.request import make_request, max_output, schema_of
+from orchestratex.steps.request import make_request, output_limit, role_limit, role_schema, schema_of
 from orchestratex.steps.services import Services
 
 _log = logging.getLogger(__name__)
@@ -83,8 +83,8 @@ def run_call(response_id: ObjectId, build: BuildPrompt, services: Services) -> C
 
 def call_worst_case(profile: Profile, role: Role, messages: Messages, services: Services) -> int:
     """The most that a call can cost, in nano-dollars."""
-    max_tokens = max_output(profile, role, Purpose.ANSWER, services)
-    given = prompt_tokens(messages.text, json_schema=schema_of(profile, role))
+    max_tokens = min(role_limit(role, Purpose.ANSWER, services), profile.max_output_tokens)
+    given = prompt_tokens(messages.text, json_schema=role_schema(profile, role))
     return worst_case(profile, input_tokens=given, max_tokens=max_tokens)
 
 
@@ -134,8 +134,8 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
     profile = services.profile(response.model_name)
     if profile is None:
         return fail(thread, response, ProviderNotFoundError(response.model_name, "its profile is gone"), services)
-    max_tokens = max_output(profile, response.role, response.purpose, services)
-    given = prompt_tokens(messages.text, json_schema=schema_of(profile, response.role))
+    max_tokens = output_limit(profile, response, services)
+    given = prompt_tokens(messages.text, json_schema=schema_of(profile, response))
     if given > 2 * profile.max_context_length:  # the estimate is from above; closer calls are the provider's to judge
         problem = f"about {given} tokens in a context of {profile.max_context_length}"
         return fail(thread, response, ContextTooLongError(response.model_name, problem), services)
@@ -158,7 +158,7 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
     if not services.store.is_current(thread):  # the last look before money is spent
         gates.give_up(response, passage, services)
         return _leave(thread, response, services)
-    sent = _mark_sent(response, messages, hold.amount, services)
+    sent = _mark_sent(response, messages, hold, services)
     if sent is None:
         gates.give_up(response, passage, services)
         return _leave(thread, response, services)
@@ -191,7 +191,7 @@ class _Sending:
     @property
     def schema(self) -> dict[str, Any] | None:
         """The form that its reply must have."""
-        return schema_of(self.profile, self.response.role)
+        return schema_of(self.profile, self.response)
 
     def worst_cost(self) -> AttemptCost:
         """What is charged as long as nobody knows better."""
@@ -292,7 +292,7 @@ def _keep_late(
 ) -> None:
     """Charge an attempt that nobody waits for: under its lease while that stands, else in place of its estimate."""
     thread, response = sending.thread, sending.response
-    kept = {} if completion is None else {"completion": completion, "response_time": completion.latency_ms}
+    kept = {} if completion is None else _saved_fields(completion)
     changes = {**kept, "reserved_nanos": 0, "sent_at": None}
     if services.store.update_response(response, changes, is_release=True, charge=cost) is not None:
         services.settle_totals(thread.id)  # before its reservation goes, which tells reconcile that this is to be done
@@ -311,16 +311,17 @@ def _keep_late(
     )
 
 
-def _mark_sent(response: Response, messages: Messages, amount: int, services: Services) -> Response | None:
+def _mark_sent(response: Response, messages: Messages, hold: Held, services: Services) -> Response | None:
     """Note that the request leaves now: from here on money may be owed."""
     return services.store.update_response(
         response,
         {
             "sent_at": services.clock(),
             "prompt_sent": messages.text,
-            "reserved_nanos": amount,
+            "output_limit": hold.max_tokens,
+            "reserved_nanos": hold.amount,
             "days": response.days,
-            "worst_case": max(to_usd(amount), response.worst_case or 0.0),
+            "worst_case": max(to_usd(hold.amount), response.worst_case or 0.0),
         },
         is_pending=True,
     )
@@ -351,11 +352,7 @@ def _unaffordable(thread: Thread, response: Response, problem: str, services: Se
 
 def _save(sending: _Sending, completion: Completion, lease: Lease, services: Services) -> Called:
     thread, response, cost = sending.thread, sending.response, sending.cost(completion)
-    changes = {
-        "completion": completion,
-        "response_time": completion.latency_ms,
-        "reserved_nanos": 0,
-    }
+    changes = {**_saved_fields(completion), "reserved_nanos": 0}
     saved = _write_patiently(response, changes, cost, lease, services)
     if saved is None:
         _keep_late(sending, cost, services, completion=completion)
@@ -364,6 +361,14 @@ def _save(sending: _Sending, completion: Completion, lease: Lease, services: Ser
     budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
     services.faults.reach(FaultPoint.CALL_SETTLED)
     return Called(CallState.SAVED, thread, saved)
+
+
+def _saved_fields(completion: Completion) -> dict[str, object]:
+    return {
+        "completion": completion,
+        "finish_reason": completion.finish_reason,
+        "response_time": completion.latency_ms,
+    }
 
 
 def _write_patiently(

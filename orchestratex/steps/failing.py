@@ -8,7 +8,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import ProviderError
 from orchestratex.steps import budget
 from orchestratex.steps.called import Called, CallState, left
-from orchestratex.steps.patience import back_off, is_refused, may_try_again
+from orchestratex.steps.patience import back_off, is_refused, is_schema_refused, may_try_again
 from orchestratex.steps.services import Services
 
 
@@ -16,9 +16,11 @@ def fail(
     thread: Thread, response: Response, error: ProviderError, services: Services, charged: AttemptCost | None = None
 ) -> Called:
     """Settle a failed attempt, then wait for another or give the call up."""
-    delay_s = back_off(response, error, services)
-    again = may_try_again(thread, response, error, delay_s, services)
-    changes = {**_count(response, error, services), "error_message": str(error)[:2000], "reserved_nanos": 0}
+    is_schema_out = is_schema_refused(response, error, services)
+    delay_s = 0.0 if is_schema_out else back_off(response, error, services)
+    again = is_schema_out or may_try_again(thread, response, error, delay_s, services)
+    count = {"without_schema": True} if is_schema_out else _count(response, error, services)
+    changes = {**count, "error_message": str(error)[:2000], "reserved_nanos": 0}
     if again:
         closed = services.store.update_response(
             response, {**changes, "sent_at": None}, is_release=True, delay_s=delay_s, charge=charged

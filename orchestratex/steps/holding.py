@@ -48,9 +48,12 @@ def hold_worst_case(
 
 
 def _shrink(thread: Thread, response: Response, profile: Profile, given: int, services: Services) -> int | None:
-    """How much output the budget still pays for, where that is useful; a cut-off evaluation never is."""
+    """How much output the budget still pays for, where that is useful; a cut-off evaluation never is.
+
+    What is asked again because it was cut off must not be cut off any earlier.
+    """
     left = budget.available(thread.session_id, thread.user_id, services)
-    if left is None or response.role is Role.EVALUATOR:
+    if left is None or response.role is Role.EVALUATOR or response.output_wanted is not None:
         return None
     tokens = affordable_output(profile, input_tokens=given, nanos=left)
     return tokens if tokens >= services.settings.useful_answer_tokens else None

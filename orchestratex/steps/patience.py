@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
 from orchestratex.domain.base import ResponseStatus, Role
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import InsecureConnectionError, ProviderConnectionError, ProviderError
+from orchestratex.errors import InsecureConnectionError, ProviderConnectionError, ProviderError, ProviderRejectedError
+from orchestratex.steps.request import schema_of
 from orchestratex.steps.services import Services
 
+_SCHEMA = re.compile(
+    r"schema|response_?format|json_object|json mode|structured output|grammar|guided|\btool", re.IGNORECASE
+)
 _REFUSED_MAX_S = 10.0  # a server that is back from its restart is found within so much
 
 
 def is_refused(error: ProviderError) -> bool:
     """Whether nobody took the connection: nothing was sent, and a server that restarts takes it in a minute."""
     return isinstance(error, ProviderConnectionError) and not isinstance(error, InsecureConnectionError)
+
+
+def is_schema_refused(response: Response, error: ProviderError, services: Services) -> bool:
+    """Whether a server takes offence at the schema of the reply: without it the prompt's own words must do."""
+    profile = services.profile(response.model_name)
+    is_sent = profile is not None and schema_of(profile, response) is not None
+    return is_sent and isinstance(error, ProviderRejectedError) and _SCHEMA.search(str(error)) is not None
 
 
 def may_try_again(thread: Thread, response: Response, error: ProviderError, delay_s: float, services: Services) -> bool:

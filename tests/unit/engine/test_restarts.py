@@ -1,4 +1,4 @@
-"""Model servers that refuse connections while they restart: nobody is given up within seconds, nobody waits for ever."""
+"""Model servers that refuse connections while they restart: none is given up in seconds, none is awaited for ever."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_what_no_restart_mends_uses_up_its_attempts() -> None:
     thread = down.solve(max_iterations=1)
 
     assert thread.failed_models == [first]
-    assert [r.errors for r in down.world.store.responses_of(thread.id) if r.model_name == first][0] == 4
+    assert next(r.errors for r in down.world.store.responses_of(thread.id) if r.model_name == first) == 4
 
 
 def test_waiting_for_a_server_holds_no_money() -> None:
