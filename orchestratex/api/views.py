@@ -8,7 +8,7 @@ from typing import Any
 from bson import ObjectId
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestratex.domain.base import Score, SessionStatus, StopReason, ThreadStatus, to_usd
+from orchestratex.domain.base import FinishReason, Score, SessionStatus, StopReason, ThreadStatus, to_usd
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import InputError
@@ -73,6 +73,8 @@ class ThreadView(BaseModel):
     stop_reason: StopReason | None
     failure_reason: str | None
     final_response: str | None
+    finish_reason: FinishReason | None = Field(description="why the final response's model stopped writing")
+    is_partial: bool = Field(description="the final response is not whole: the output limit or a filter ended it")
     final_quality_score: float | None
     best_model: str | None
     user_accepted: bool | None
@@ -116,6 +118,8 @@ def view_thread(thread: Thread) -> ThreadView:
         stop_reason=thread.stop_reason,
         failure_reason=thread.failure_reason,
         final_response=thread.final_response if is_completed else None,
+        finish_reason=thread.final_finish_reason if is_completed else None,
+        is_partial=is_completed and thread.is_final_partial,
         final_quality_score=thread.final_quality_score if is_completed else None,
         best_model=thread.best_model_id if is_completed else None,
         user_accepted=thread.user_accepted,
