@@ -69,7 +69,7 @@ def show_in_pieces(world: World, reason: FinishReason) -> Thread:
     [
         (
             FinishReason.LENGTH,
-            "cut off at its model's output limit",
+            "it was cut off",
             "reached the output limit of 2048 tokens, not whole",
         ),
         (FinishReason.REFUSAL, "the provider's filter ended it", "ended by the provider's filter, not whole"),
