@@ -8,6 +8,7 @@ OrchestratexError
 │   ├── StoreUnavailableError
 │   ├── BrokerUnavailableError
 │   └── LimiterUnavailableError
+├── DocumentTooLargeError       a document would pass the store's 16 MB: nothing was written
 ├── LocalStackError             the embedded servers cannot run
 ├── BudgetError                 the next call could break the cost limit
 ├── StepFailedError             a step failed by our own error, which is recorded and counted
@@ -74,6 +75,10 @@ class BrokerUnavailableError(UnavailableError):
 
 class LimiterUnavailableError(UnavailableError):
     """Raised when the shared limits cannot be asked: a call that costs money must not be sent."""
+
+
+class DocumentTooLargeError(OrchestratexError):
+    """Raised when a document would be larger than the store takes, 16 MB: this write changed nothing."""
 
 
 class LocalStackError(OrchestratexError):

@@ -49,8 +49,7 @@ def find_shortfall(
     if is_whole:
         return None
     if completion.bytes_left_out:
-        said = f"was {completion.bytes_left_out} bytes longer than can be kept"
-        return Shortfall(Kind.TOO_LONG, f"the reply {said}", said)
+        return say_too_long(f"{completion.bytes_left_out} bytes")
     if completion.finish_reason is FinishReason.LENGTH:
         return _say_cut_off(completion, limit)
     if completion.finish_reason is FinishReason.REFUSAL:
@@ -59,6 +58,12 @@ def find_shortfall(
     if problem is None:
         return None
     return Shortfall(Kind.UNREADABLE, f"malformed reply: {problem}", f"could not be read: {problem}")
+
+
+def say_too_long(by: str) -> Shortfall:
+    """A reply that is longer than can be kept, by so much."""
+    said = f"was longer than can be kept, by {by}"
+    return Shortfall(Kind.TOO_LONG, f"the reply {said}", said)
 
 
 def longer_limit(limit: int, kind: Kind, *, most: int) -> int | None:

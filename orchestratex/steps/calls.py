@@ -7,7 +7,6 @@ raw completion, settle. Each write is conditional on the lease; a late answer on
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from orchestratex.errors import (
     BudgetError,
     CallUnwantedError,
     ContextTooLongError,
+    DocumentTooLargeError,
     ProviderError,
     ProviderNotFoundError,
     ProviderTimeoutError,
@@ -51,6 +51,7 @@ from orchestratex.steps.holding import Held, hold_worst_case
 from orchestratex.steps.patience import has_alternative, may_await_server
 from orchestratex.steps.poison import taking_back
 from orchestratex.steps.request import make_request, output_limit, role_limit, role_schema, schema_of
+from orchestratex.steps.saving import save_patiently, write_late
 from orchestratex.steps.services import Services
 
 _log = logging.getLogger(__name__)
@@ -58,8 +59,6 @@ _log = logging.getLogger(__name__)
 BuildPrompt = Callable[[Thread, Response], Messages]
 
 _STEP_BY_ROLE = {Role.PRIMARY: Step.RESPOND, Role.EVALUATOR: Step.EVALUATE, Role.REFINER: Step.REFINE}
-_SAVE_PATIENCE = 240  # tries, half a second apart: an answer that was paid for outlives an outage of two minutes
-_SAVE_PAUSE_S = 0.5
 _AGAIN_S = 10.0  # a call of a thread that stands in line is looked at no more often
 _STALE_LOOK_S = 0.5  # a look at the thread that is older than this says nothing any more
 _CALL_MARGIN_S = 1.0  # the client's own time limits come first, they know more
@@ -90,11 +89,9 @@ def call_worst_case(profile: Profile, role: Role, messages: Messages, services: 
 
 def close_failed(response: Response, problem: str, services: Services) -> Response | None:
     """Close a response as failed, keeping what was paid for and what came back."""
-    text = response.completion.text if response.completion else None
     changes = {
         "status": ResponseStatus.FAILED,
         "error_message": problem[:2000],
-        "response_text": text,
         "processing_duration": since(response, services),
     }
     return services.store.complete_response(response, changes)
@@ -158,7 +155,12 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
     if not services.store.is_current(thread):  # the last look before money is spent
         gates.give_up(response, passage, services)
         return _leave(thread, response, services)
-    sent = _mark_sent(response, messages, hold, services)
+    try:
+        sent = _mark_sent(response, messages, hold, services)
+    except DocumentTooLargeError:
+        gates.give_up(response, passage, services)
+        problem = "the prompt is larger than what is kept of a call may be"
+        return fail(thread, response, ContextTooLongError(response.model_name, problem), services)
     if sent is None:
         gates.give_up(response, passage, services)
         return _leave(thread, response, services)
@@ -292,9 +294,7 @@ def _keep_late(
 ) -> None:
     """Charge an attempt that nobody waits for: under its lease while that stands, else in place of its estimate."""
     thread, response = sending.thread, sending.response
-    kept = {} if completion is None else _saved_fields(completion)
-    changes = {**kept, "reserved_nanos": 0, "sent_at": None}
-    if services.store.update_response(response, changes, is_release=True, charge=cost) is not None:
+    if write_late(response, completion, cost, services) is not None:
         services.settle_totals(thread.id)  # before its reservation goes, which tells reconcile that this is to be done
         budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
     elif cost.source is not CostSource.ESTIMATED:
@@ -352,8 +352,7 @@ def _unaffordable(thread: Thread, response: Response, problem: str, services: Se
 
 def _save(sending: _Sending, completion: Completion, lease: Lease, services: Services) -> Called:
     thread, response, cost = sending.thread, sending.response, sending.cost(completion)
-    changes = {**_saved_fields(completion), "reserved_nanos": 0}
-    saved = _write_patiently(response, changes, cost, lease, services)
+    saved = save_patiently(response, completion, cost, lease, services)
     if saved is None:
         _keep_late(sending, cost, services, completion=completion)
         return left(thread)
@@ -361,25 +360,3 @@ def _save(sending: _Sending, completion: Completion, lease: Lease, services: Ser
     budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
     services.faults.reach(FaultPoint.CALL_SETTLED)
     return Called(CallState.SAVED, thread, saved)
-
-
-def _saved_fields(completion: Completion) -> dict[str, object]:
-    return {
-        "completion": completion,
-        "finish_reason": completion.finish_reason,
-        "response_time": completion.latency_ms,
-    }
-
-
-def _write_patiently(
-    response: Response, changes: dict[str, object], cost: AttemptCost, lease: Lease, services: Services
-) -> Response | None:
-    """Write under the lease, through an outage of the store: what was paid for must not be lost to a blink."""
-    for _ in range(_SAVE_PATIENCE):
-        try:
-            return services.store.update_response(response, changes, is_pending=True, charge=cost)
-        except StoreUnavailableError:
-            if lease.is_lost:
-                return None
-            threading.Event().wait(_SAVE_PAUSE_S)
-    return services.store.update_response(response, changes, is_pending=True, charge=cost)

@@ -5,14 +5,15 @@ from bson import ObjectId
 from orchestratex.domain.base import Component, Domain
 from orchestratex.domain.base import Step as StepName
 from orchestratex.domain.evaluation import Evaluation
-from orchestratex.domain.response import Completion, Response
+from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
+from orchestratex.errors import DocumentTooLargeError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.prompts import Messages, evaluate_prompt, number_criticisms
 from orchestratex.rules.replies import EvaluationReply, MalformedReplyError, parse_evaluation
 from orchestratex.rules.scoring import overall_score, scoring_weights
 from orchestratex.rules.selection import align_specialty
-from orchestratex.rules.shortfall import find_shortfall
+from orchestratex.rules.shortfall import Shortfall, find_shortfall, say_too_long
 from orchestratex.steps.called import Called, CallState
 from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.panel import close_panel
@@ -52,9 +53,13 @@ def _read(called: Called, services: Services) -> ObjectId | None:
     try:
         reply = parse_evaluation(response.completion.text)
     except MalformedReplyError as error:
-        return _mend(thread, response, str(error), services)
+        found = find_shortfall(response.completion, limit=allowed_output(response, services), problem=str(error))
+        return _mend(thread, response, found, services) if found else None
     evaluation = _record(thread, response, reply, services)
-    services.store.insert_evaluation(evaluation)
+    try:
+        services.store.insert_evaluation(evaluation)
+    except DocumentTooLargeError:
+        return _mend(thread, response, say_too_long("more than is known"), services)
     done = {
         **completed_fields(response, response.completion.text, services),
         "confidence_score": reply.confidence,
@@ -76,12 +81,8 @@ def _read(called: Called, services: Services) -> ObjectId | None:
     return None
 
 
-def _mend(thread: Thread, response: Response, problem: str, services: Services) -> ObjectId | None:
+def _mend(thread: Thread, response: Response, found: Shortfall, services: Services) -> ObjectId | None:
     """Ask again for what cannot be read; where that did not help it is left out of the mean, never counted as 0."""
-    completion = response.completion or Completion(text="")
-    found = find_shortfall(completion, limit=allowed_output(response, services), problem=problem)
-    if found is None:
-        raise ValueError(f"nothing is wrong with the reply of response {response.id}")
     again = ask_again(thread, response, found, services)  # noted before this is closed: no panel may look complete
     report_shortfall(thread, response, found, say_again(again) if again else "left out of the panel", services)
     close_failed(response, found.record, services)

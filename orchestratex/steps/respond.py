@@ -10,10 +10,11 @@ from orchestratex.domain.base import Component, LogLevel, Purpose, ResponseStatu
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.response import Completion, Response
 from orchestratex.domain.thread import Thread
+from orchestratex.errors import DocumentTooLargeError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.prompts import Messages, answer_prompt, assess_prompt
 from orchestratex.rules.replies import Assessment, MalformedReplyError, parse_answer, parse_assessment
-from orchestratex.rules.shortfall import Kind, Shortfall, find_shortfall
+from orchestratex.rules.shortfall import Kind, Shortfall, find_shortfall, say_too_long
 from orchestratex.steps.called import Called, CallState
 from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.moves import Move, stop
@@ -93,11 +94,10 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
     answer, shortfall = _judge(thread, response, kind, services)
     if answer is None or shortfall is not None:
         return _mend(thread, response, answer, shortfall, kind, services)
-    if answer.criticism is not None:
-        services.store.insert_criticism(answer.criticism)
-    completed = services.store.complete_response(
-        response, {**completed_fields(response, answer.text, services), **_assessed(answer.assessment)}
-    )
+    try:
+        completed = _complete(response, answer, services)
+    except DocumentTooLargeError:
+        return _mend(thread, response, None, say_too_long("more than is known"), kind, services)
     if completed is None:
         return Result(None, "the lease was lost while the reply was read")
     services.faults.reach(FaultPoint.CALL_COMPLETED)
@@ -114,6 +114,13 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
     if answer.assessment is None and not services.ending.is_set():
         completed = _ask_assessment(thread, completed, services)
     return Result(open_panel(thread, completed, services), "answered")
+
+
+def _complete(response: Response, answer: Answer, services: Services) -> Response | None:
+    if answer.criticism is not None:
+        services.store.insert_criticism(answer.criticism)
+    fields = {**completed_fields(response, answer.text, services), **_assessed(answer.assessment)}
+    return services.store.complete_response(response, fields)
 
 
 def _judge(
@@ -190,7 +197,7 @@ def _mend(
     if answer is None:
         closed = close_failed(response, found.record, services)
     else:
-        closed = set_aside(response, answer.text, found, services)
+        closed = _set_aside(response, answer, found, services)
     if closed is None:
         return Result(None, "the lease was lost while the reply was read")
     services.faults.reach(FaultPoint.CALL_COMPLETED)
@@ -203,6 +210,13 @@ def _mend(
     if services.ending.is_set():  # a process that is to end has time for the call under way, not for another
         return Result(None, "asked again elsewhere: this worker ends")
     return run_answer(thread.id, kind, services)
+
+
+def _set_aside(response: Response, answer: Answer, found: Shortfall, services: Services) -> Response | None:
+    try:
+        return set_aside(response, answer.text, found, services)
+    except DocumentTooLargeError:
+        return close_failed(response, found.record, services)
 
 
 def _take_partial(thread: Thread, services: Services) -> Result:

@@ -105,6 +105,7 @@ class ModelStats(Record):
     tokens: int = 0
 
 
+MOST_BYTES: Final = 16 * 1024 * 1024  # of a document, in MongoDB and so everywhere
 REOPENED: Final[dict[str, Any]] = {  # of a call that is wanted again
     "status": ResponseStatus.PENDING,
     "errors": 0,
