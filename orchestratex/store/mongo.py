@@ -76,7 +76,12 @@ _Mongo = dict[str, Any]
 _NAMES: dict[type[Document], str] = {document: name for name, document in COLLECTIONS.items()}
 _DUPLICATE_KEY = 11000
 _AUTHENTICATION_FAILED = 18
-_TOO_LARGE = {10334, 17419, 17420}  # BSONObjectTooLarge, and an update or an insert whose document would be
+_TOO_LARGE = {  # codes of documents that MongoDB does not take
+    10334,  # BSONObjectTooLarge
+    16493,  # one text alone is larger than 16 MB
+    17419,  # a document would be after its update
+    17420,  # a document is that is to be inserted
+}
 _PASSING = {  # codes of errors that go by: the same operation may be tried again when the servers are well
     6,  # HostUnreachable
     7,  # HostNotFound
@@ -96,6 +101,7 @@ _PASSING = {  # codes of errors that go by: the same operation may be tried agai
     13436,  # NotPrimaryOrSecondary
     14031,  # OutOfDiskSpace
 }
+_INSERT_TOO_LARGE = "object to insert too large"  # its code, 2, is that of every bad value
 _TOO_LARGE_WORDS = "a document would be larger than the 16 MB that MongoDB takes"
 _SELECTION_KEY = ("thread_id", "iteration_number", "selection_phase", "ordinal")
 _TOUCHED: _Mongo = {"$currentDate": {"updated_at": True}}
@@ -194,7 +200,7 @@ def _translating(store: MongoStore) -> Iterator[None]:
     except DocumentTooLarge as error:  # the driver does not even send it
         raise DocumentTooLargeError(_TOO_LARGE_WORDS) from error
     except OperationFailure as error:
-        if not _codes(error).isdisjoint(_TOO_LARGE):
+        if not _codes(error).isdisjoint(_TOO_LARGE) or _INSERT_TOO_LARGE in str(error):
             raise DocumentTooLargeError(_TOO_LARGE_WORDS) from error
         if error.code == _AUTHENTICATION_FAILED:
             problem = "refuses the name or password in ORCHESTRATEX_MONGODB_URI"
