@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestratex.cli.output import clean, format_cost, format_score, print_pairs, print_text
 from orchestratex.cli.snapshot import Snapshot, describe_scores
-from orchestratex.domain.base import FinishReason, ThreadStatus
+from orchestratex.domain.base import FILTERED, ThreadStatus
 from orchestratex.domain.thread import Thread
 
 
@@ -52,7 +52,7 @@ def describe_status(thread: Thread) -> str:
 
 def describe_partial(thread: Thread) -> str:
     """Why the final response is not whole."""
-    by_filter = thread.final_finish_reason is FinishReason.REFUSAL
+    by_filter = thread.final_finish_reason in FILTERED
     cause = "the provider's filter ended it" if by_filter else "it was cut off at its model's output limit"
     return f"the final response is not whole: {cause}"
 

@@ -9,7 +9,7 @@ from rich.tree import Tree
 from orchestratex.cli.documents import ThreadDocuments
 from orchestratex.cli.output import clean, format_cost, format_score, shorten
 from orchestratex.cli.result import describe_partial, describe_score
-from orchestratex.domain.base import FinishReason, Role, SelectionPhase
+from orchestratex.domain.base import FILTERED, FinishReason, Role, SelectionPhase
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.response import Response
@@ -162,7 +162,7 @@ def describe_end(response: Response) -> list[str]:
     limit = f" of {response.output_limit} tokens" if response.output_limit else ""
     ended = {
         FinishReason.LENGTH: f"reached the output limit{limit}",
-        FinishReason.REFUSAL: "ended by the provider's filter",
+        **dict.fromkeys(FILTERED, "ended by the provider's filter"),
         FinishReason.OTHER: "ended for a reason that the provider does not explain",
     }
     said = [ended[reason]] if reason in ended else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from orchestratex.domain.base import FinishReason
+from orchestratex.domain.base import FILTERED, FinishReason
 from orchestratex.domain.response import Completion
 
 MOST_RE_ASKS: Final = 2  # of one model for one reply: one that is unreadable, or longer and longer ones
@@ -52,7 +52,7 @@ def find_shortfall(
         return say_too_long(f"{completion.bytes_left_out} bytes")
     if completion.finish_reason is FinishReason.LENGTH:
         return _say_cut_off(completion, limit)
-    if completion.finish_reason is FinishReason.REFUSAL:
+    if completion.finish_reason in FILTERED:
         said = "was ended by the provider's filter before its end"
         return Shortfall(Kind.FILTERED, f"the reply {said}", said)
     if problem is None:

@@ -13,7 +13,8 @@ from orchestratex.steps.request import allowed_output, schema_of
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
 
-_MORE_TOKENS = 100  # by which the words about what was wrong make the prompt longer, at the most
+_MORE_TOKENS = 100  # by which the words about what was wrong make the prompt longer
+_MOST_WORDS = 1000  # characters: a problem may quote the reply
 _OLD_WORDS = "could not be read: "
 
 
@@ -55,7 +56,9 @@ def ask_again(thread: Thread, response: Response, shortfall: Shortfall, services
             return None
     told = shortfall.told + (f"; now {wanted} tokens are allowed" if shortfall.is_for_length else "")
     is_schema_out = response.without_schema or not shortfall.is_for_length or re_asks + 1 == MOST_RE_ASKS
-    again = again.model_copy(update={"asked_again_for": told, "output_wanted": wanted, "without_schema": is_schema_out})
+    again = again.model_copy(
+        update={"asked_again_for": told[:_MOST_WORDS], "output_wanted": wanted, "without_schema": is_schema_out}
+    )
     services.store.insert_responses([again])
     return again
 

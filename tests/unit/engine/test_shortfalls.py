@@ -10,12 +10,12 @@ from orchestratex.domain.base import FinishReason, Purpose, ResponseStatus, Role
 from orchestratex.domain.response import Completion, Response, Usage
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import ContentRefusedError, ProviderRejectedError
+from orchestratex.faultpoints import FaultPoint
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
 from orchestratex.settings import Settings
-from orchestratex.steps.reconcile import reconcile
 from tests.support import Reply, World, answer_by_rule
-from tests.unit.engine.test_crashes import CrashError
+from tests.unit.engine.test_crashes import AT_SUBMISSION, CrashAt, assert_sound, work_through
 from tests.unit.engine.test_loop import assert_settled, is_task
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
@@ -348,42 +348,38 @@ def test_a_schema_that_the_server_refuses_is_left_out_and_costs_nobody_the_place
     assert_settled(world, thread)
 
 
-class DieAtCompletion:
-    """Dies each time when a reply was judged and closed, before what follows from it."""
-
-    def __init__(self, times: int) -> None:
-        self.left = times
-
-    def reach(self, point: str) -> None:
-        """See FaultPoints."""
-        if point == "call_completed" and self.left:
-            self.left -= 1
-            raise CrashError(point)
+PAID_ONCE = [point for point in FaultPoint if point not in AT_SUBMISSION and point is not FaultPoint.CALL_ANSWERED]
 
 
-@pytest.mark.parametrize("how", [cut_off, think_only, filtered])
-@pytest.mark.parametrize("times", [1, 2, 3])
-def test_a_worker_that_dies_between_judging_and_asking_again_pays_nothing_twice(
-    how: Callable[[CompletionRequest], Completion], times: int
+@pytest.mark.parametrize("how", [cut_off, filtered])
+@pytest.mark.parametrize("point", PAID_ONCE)
+def test_a_worker_that_dies_anywhere_in_asking_again_pays_nothing_twice(
+    how: Callable[[CompletionRequest], Completion], point: FaultPoint
 ) -> None:
     reply = spoil(markers.TASK_ANSWER, how, FIRST, below=4096)
     expected = World(reply).solve(PROMPT, max_iterations=1)
-    world = World(reply, faults=DieAtCompletion(times))
-    thread = world.submit(PROMPT, max_iterations=1)
 
-    for _ in range(60):
-        try:
-            world.run()
-        except CrashError:
-            continue
-        world.clock.pass_time(11)
-        reconcile(world.services)
-    ended = world.store.get_thread(thread.id)
+    for nth in range(1, 4):
+        world = World(reply, faults=CrashAt(point, nth))
+        thread = work_through(world, world.submit(PROMPT, max_iterations=1))
 
-    asked = [request.idempotency_key for request in world.provider.requests]
-    assert ended.final_response == expected.final_response
-    assert len(asked) == len(set(asked)) == len(world.store.responses_of(thread.id))
-    assert_settled(world, ended)
+        asked = [request.idempotency_key.partition(".")[0] for request in world.provider.requests]
+        assert thread.final_response == expected.final_response
+        assert not thread.is_final_partial
+        assert len(asked) == len(set(asked)) == len(world.store.responses_of(thread.id))
+        assert_sound(world, thread)
+
+
+@pytest.mark.parametrize("point", PAID_ONCE)
+def test_a_worker_that_dies_while_an_answer_in_pieces_is_taken_loses_none_of_it(point: FaultPoint) -> None:
+    for nth in (1, 2):
+        world = World(spoil(markers.TASK_ANSWER, cut_off), faults=CrashAt(point, nth))
+        limit_output(world, 2048)
+        thread = work_through(world, world.submit(PROMPT, max_iterations=1))
+
+        assert (thread.final_response, thread.is_final_partial) == (HALF, True)
+        assert [r.status for r in answers(world, thread)] == [ResponseStatus.COMPLETED]
+        assert_sound(world, thread)
 
 
 def test_old_workers_and_settings_have_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
