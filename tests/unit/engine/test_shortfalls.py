@@ -382,7 +382,7 @@ def test_a_worker_that_dies_while_an_answer_in_pieces_is_taken_loses_none_of_it(
         assert_sound(world, thread)
 
 
-def test_old_workers_and_settings_have_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reply_that_an_older_version_saved_is_judged_by_its_roles_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that an older version saved has no limit noted: the role's own counts."""
     world = World(spoil(markers.TASK_ANSWER, cut_off, FIRST, below=2049), Settings())
     update = world.store.update_response
