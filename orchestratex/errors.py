@@ -9,6 +9,7 @@ OrchestratexError
 │   ├── StoreUnavailableError
 │   ├── BrokerUnavailableError
 │   └── LimiterUnavailableError
+├── DocumentTooLargeError       a document would pass the store's 16 MB: nothing was written
 ├── LocalStackError             the embedded servers cannot run
 ├── BudgetError                 the next call could break the cost limit
 ├── StepFailedError             a step failed by our own error, which is recorded and counted
@@ -18,6 +19,7 @@ OrchestratexError
     ├── ProviderOverloadedError
     ├── ProviderTimeoutError
     ├── ProviderConnectionError
+    │   └── InsecureConnectionError
     ├── ProviderDisconnectedError
     ├── ProviderAuthenticationError
     ├── ProviderNotFoundError
@@ -25,6 +27,7 @@ OrchestratexError
     ├── BreakerOpenError
     ├── CallUnwantedError
     ├── ContextTooLongError
+    ├── RequestTooLargeError
     ├── ContentRefusedError
     └── MalformedCompletionError
 """
@@ -77,6 +80,10 @@ class BrokerUnavailableError(UnavailableError):
 
 class LimiterUnavailableError(UnavailableError):
     """Raised when the shared limits cannot be asked: a call that costs money must not be sent."""
+
+
+class DocumentTooLargeError(OrchestratexError):
+    """Raised when a document would be larger than the store takes, 16 MB: this write changed nothing."""
 
 
 class LocalStackError(OrchestratexError):
@@ -141,6 +148,10 @@ class ProviderConnectionError(ProviderError):
     is_retryable = True
 
 
+class InsecureConnectionError(ProviderConnectionError):
+    """Raised when somebody is there, and no secure connection to it can be made: nothing was sent."""
+
+
 class ProviderDisconnectedError(ProviderError):
     """Raised when the connection broke after the request was sent; the provider may have worked all the same."""
 
@@ -170,6 +181,10 @@ class CallUnwantedError(ProviderError):
 
 class ContextTooLongError(ProviderError):
     """Raised when the prompt does not fit into the model's context."""
+
+
+class RequestTooLargeError(ProviderError):
+    """Raised on a 429 whose words say that the request alone is larger than the limit: waiting does not help."""
 
 
 class ContentRefusedError(ProviderError):

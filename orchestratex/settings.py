@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     call_attempts: int = Field(default=4, ge=1, le=20)  # sends per call before its model is given up
     backoff_s: Seconds = 1  # first wait after a provider's error; doubles, with full jitter
     backoff_max_s: Seconds = 30
+    # a server that refuses connections may be restarting, which takes a minute: an answer waits for it so long before
+    # another model is asked (for ever where there is none), an evaluation as long as its panel has time
+    refused_patience_s: Seconds = 15
     max_response_bytes: int = Field(default=8_000_000, ge=1000)  # more than this is not an answer
     answer_max_tokens: int = Field(default=2048, ge=16)  # an answer or a revision
     evaluation_max_tokens: int = Field(default=1024, ge=16)

@@ -14,6 +14,7 @@ from orchestratex.advance import advance, advance_answer, advance_evaluation, fa
 from orchestratex.bootstrap import assemble
 from orchestratex.domain.base import Step
 from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import Completion
 from orchestratex.domain.thread import Thread
 from orchestratex.faultpoints import FaultPoints
 from orchestratex.providers.base import CompletionRequest, Providers
@@ -28,7 +29,7 @@ from orchestratex.store.migrations import shipped_profiles
 
 ADMIN_KEY = "sandbox-admin-key"  # of the sandboxes whose faults and ledger tests reach over HTTP
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
-Reply = Callable[[CompletionRequest], str]
+Reply = Callable[[CompletionRequest], str | Completion]
 
 
 class FakeClock:

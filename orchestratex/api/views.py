@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from bson import ObjectId
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from orchestratex.domain.base import SessionStatus, StopReason, ThreadStatus, to_usd
+from orchestratex.domain.base import FinishReason, SessionStatus, StopReason, ThreadStatus, to_usd
 from orchestratex.domain.inputs import CostLimit, Truth, UserId, WantedScore
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
@@ -76,6 +76,8 @@ class ThreadView(BaseModel):
     stop_reason: StopReason | None
     failure_reason: str | None
     final_response: str | None
+    finish_reason: FinishReason | None = Field(description="why the final response's model stopped writing")
+    is_partial: bool = Field(description="the final response is not whole: the output limit or a filter ended it")
     final_quality_score: float | None
     best_model: str | None
     user_accepted: bool | None
@@ -119,6 +121,8 @@ def view_thread(thread: Thread) -> ThreadView:
         stop_reason=thread.stop_reason,
         failure_reason=thread.failure_reason,
         final_response=thread.final_response if is_completed else None,
+        finish_reason=thread.final_finish_reason if is_completed else None,
+        is_partial=is_completed and thread.is_final_partial,
         final_quality_score=thread.final_quality_score if is_completed else None,
         best_model=thread.best_model_id if is_completed else None,
         user_accepted=thread.user_accepted,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestratex.cli.output import format_cost, format_score, print_pairs, print_text
 from orchestratex.cli.snapshot import Snapshot, describe_scores
-from orchestratex.domain.base import ThreadStatus
+from orchestratex.domain.base import FILTERED, ThreadStatus
 from orchestratex.domain.thread import Thread
 
 
@@ -38,9 +38,23 @@ def _summarise(snapshot: Snapshot, uses_sandbox: bool) -> list[tuple[str, str]]:
         ("session", str(thread.session_id)),
         ("thread", str(thread.id)),
     ]
+    if thread.is_final_partial:
+        pairs.insert(1, ("note", describe_partial(thread)))
     if thread.failure_reason:
         pairs.insert(1, ("failure", thread.failure_reason))
     return pairs
+
+
+def describe_status(thread: Thread) -> str:
+    """The status in a word, and whether the final response is whole."""
+    return thread.thread_status.value + (", not whole" if thread.is_final_partial else "")
+
+
+def describe_partial(thread: Thread) -> str:
+    """Why the final response is not whole."""
+    by_filter = thread.final_finish_reason in FILTERED
+    cause = "the provider's filter ended it" if by_filter else "it was cut off at its model's output limit"
+    return f"the final response is not whole: {cause}"
 
 
 def describe_score(thread: Thread) -> str:

@@ -88,6 +88,8 @@ def view_thread(thread: Thread) -> dict[str, Any]:
         "stop_reason": thread.stop_reason.value if thread.stop_reason else None,
         "failure_reason": thread.failure_reason,
         "final_response": thread.final_response if is_completed else None,
+        "finish_reason": thread.final_finish_reason.value if is_completed and thread.final_finish_reason else None,
+        "is_partial": is_completed and thread.is_final_partial,
         "final_quality_score": thread.final_quality_score if is_completed else None,
         "best_model": thread.best_model_id if is_completed else None,
         "total_cost": thread.total_cost,

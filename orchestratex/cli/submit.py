@@ -106,7 +106,7 @@ def _say_left(job: Job) -> None:
 
 def _print(threads: list[Thread], lines: list[int], *, is_json: bool) -> None:
     from orchestratex.cli.output import format_cost, print_json, print_table, say, shorten
-    from orchestratex.cli.result import describe_score
+    from orchestratex.cli.result import describe_score, describe_status
     from orchestratex.cli.snapshot import view_thread
 
     if is_json:
@@ -117,7 +117,7 @@ def _print(threads: list[Thread], lines: list[int], *, is_json: bool) -> None:
         (
             line,
             thread.id,
-            thread.thread_status.value,
+            describe_status(thread),
             describe_score(thread),
             thread.current_iteration,
             format_cost(thread.total_cost_nanos),

@@ -8,8 +8,8 @@ from rich.tree import Tree
 
 from orchestratex.cli.documents import ThreadDocuments
 from orchestratex.cli.output import format_cost, format_score, shorten
-from orchestratex.cli.result import describe_score
-from orchestratex.domain.base import Role, SelectionPhase
+from orchestratex.cli.result import describe_partial, describe_score
+from orchestratex.domain.base import FILTERED, FinishReason, Role, SelectionPhase
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.response import Response
@@ -44,6 +44,8 @@ def _draw_head(tree: Tree, documents: ThreadDocuments) -> None:
     limit = "no limit" if session.cost_limit_nanos is None else f"limit {format_cost(session.cost_limit_nanos)}"
     tree.add(f"session {session.id} of {escape(session.user_id)}: {session.status.value}, {limit}")
     tree.add(f"cost {cost}, {thread.total_tokens_used:,} tokens, {thread.total_time_spent / 1000:.1f} s")
+    if thread.is_final_partial:
+        tree.add(f"note: {describe_partial(thread)}")
     if thread.failure_reason:
         tree.add(f"failure: {escape(thread.failure_reason)}")
 
@@ -91,6 +93,8 @@ def _draw_response(tree: Tree, response: Response) -> None:
         f"{response.response_type.value} response of {response.model_name}: {_describe_call(response)}, "
         f"score {format_score(response.selection_score)}{best}"
     )
+    if response.asked_again_for:
+        branch.add(f"asked again: the reply before it {shorten(response.asked_again_for, EXCERPT)}")
     if response.response_text:
         branch.add(shorten(response.response_text, EXCERPT))
     if response.error_message:
@@ -147,4 +151,20 @@ def _describe_call(response: Response) -> str:
     parts.append(format_cost(response.cost_nanos))
     if response.attempt > 1:
         parts.append(f"{response.attempt} attempts")
-    return ", ".join(parts)
+    if response.refusals:
+        parts.append(f"{response.refusals} refused connections")
+    return ", ".join([*parts, *describe_end(response)])
+
+
+def describe_end(response: Response) -> list[str]:
+    """How a reply ended, where that is not by itself; older documents tell it in their raw completion alone."""
+    completion = response.completion
+    reason = response.finish_reason or (completion.finish_reason if completion else None)
+    limit = f" of {response.output_limit} tokens" if response.output_limit else ""
+    ended = {
+        FinishReason.LENGTH: f"reached the output limit{limit}",
+        **dict.fromkeys(FILTERED, "ended by the provider's filter"),
+        FinishReason.OTHER: "ended for a reason that the provider does not explain",
+    }
+    said = [ended[reason]] if reason in ended else []
+    return [*said, "not whole"] if response.is_partial else said

@@ -206,6 +206,9 @@ class FinishReason(StrEnum):
     OTHER = "other"
 
 
+FILTERED = frozenset({FinishReason.REFUSAL})  # beside a text: the provider's filter ended it
+
+
 class CostSource(StrEnum):
     """Where an amount comes from: the provider's bill, its usage times our prices, or our own counting."""
 

@@ -43,6 +43,7 @@ class Completion(Record):
     """A provider's raw answer, saved before anything else happens to it."""
 
     text: str
+    bytes_left_out: Count = added(0)  # of a text that no document could keep
     finish_reason: FinishReason = FinishReason.STOP
     usage: Usage | None = None  # None: the provider did not say
     cost_usd: Usd | None = None  # what the provider itself charged, where it says so
@@ -90,6 +91,7 @@ class Response(Leased):
 
     prompt_sent: str | None = None  # until sent
     context_provided: str = ""
+    asked_again_for: str | None = added(None)  # what was wrong with the reply that this call asks for again
     parent_response_id: Id | None = None
     criticism_addressed: list[Id] = []
 
@@ -100,6 +102,8 @@ class Response(Leased):
     confidence_score: Score | None = None
     self_assessment: str | None = None
     is_selected_best: bool = False
+    is_partial: bool = added(False)  # its text is not whole: the output limit or a filter ended it
+    stands_by: bool = added(False)  # not whole, and shown only where no other answer comes
     selection_score: Score | None = None
 
     status: ResponseStatus = ResponseStatus.PENDING
@@ -111,11 +115,18 @@ class Response(Leased):
 
     domain: Domain | None = None  # the thread's, so that a model's record in a domain is one query
 
+    without_schema: bool = added(False)  # the reply's schema is left out: it was in the way
+    refusals: Count = added(0)  # connections that were refused: they cost nothing and use up no attempt
+    refused_since: UtcDate | None = added(None)  # when the first of them was
+
     # the ledger
     purpose: Purpose
     ordinal: Count = 0
     sent_at: UtcDate | None = None  # set just before the request leaves
     completion: Completion | None = None  # saved raw, before parsing
+    finish_reason: FinishReason | None = added(None)  # the completion's, for who reads without it
+    output_limit: Count | None = added(None)  # tokens that the last attempt was allowed; until sent
+    output_wanted: Count | None = added(None)  # tokens to allow, where the reply before it was cut off; None: by role
     days: list[str] = []  # the day budgets that the present attempt draws on, beside its session
     reserved_nanos: Nanos = 0  # worst case of the attempt under way
     worst_case: Usd | None = None  # US dollars, the highest reservation of its attempts

@@ -10,6 +10,7 @@ from orchestratex.domain.base import (
     Complexity,
     Count,
     Domain,
+    FinishReason,
     Id,
     Leased,
     Millis,
@@ -77,6 +78,8 @@ class Thread(Leased):
 
     final_response: str | None = None
     final_quality_score: Score | None = None
+    final_finish_reason: FinishReason | None = added(None)  # why the final response's model stopped writing
+    is_final_partial: bool = added(False)  # the final response is not whole: the output limit or a filter ended it
     user_accepted: bool | None = None
 
     total_models_involved: Count = 0

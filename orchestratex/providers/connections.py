@@ -22,6 +22,7 @@ from urllib3.exceptions import NewConnectionError
 
 from orchestratex.errors import (
     CallUnwantedError,
+    InsecureConnectionError,
     ProviderConnectionError,
     ProviderDisconnectedError,
     ProviderError,
@@ -240,7 +241,7 @@ def find_reason(model: str, error: requests.ConnectionError) -> ProviderError:
         if isinstance(cause, NewConnectionError):
             return ProviderConnectionError(model, "the connection was refused or the address is unknown")
         if isinstance(cause, ssl.SSLError) and cause.reason in _NO_HANDSHAKE:
-            return ProviderConnectionError(model, f"no secure connection ({cause.reason})")
+            return InsecureConnectionError(model, f"no secure connection ({cause.reason})")
         cause = reason if isinstance(reason, BaseException) and reason is not cause else None
     return ProviderDisconnectedError(model, "the connection broke after the request was sent")
 

@@ -11,9 +11,12 @@ from orchestratex.providers.base import CompletionRequest
 
 
 class FakeProvider:
-    """Calls `reply` for each request and keeps the requests; `reply` may raise a ProviderError."""
+    """Calls `reply` for each request and keeps the requests; `reply` may raise a ProviderError.
 
-    def __init__(self, reply: Callable[[CompletionRequest], str]) -> None:
+    A text is a completion that ended well, its usage counted from the texts; a completion is given as it is.
+    """
+
+    def __init__(self, reply: Callable[[CompletionRequest], str | Completion]) -> None:
         self._reply = reply
         self._lock = threading.Lock()
         self.requests: list[CompletionRequest] = []
@@ -23,6 +26,8 @@ class FakeProvider:
         with self._lock:
             self.requests.append(request)
         text = self._reply(request)
+        if isinstance(text, Completion):
+            return text
         given, generated = (len(request.system) + len(request.user)) // 4, len(text) // 4
         usage = Usage(input_tokens=given, output_tokens=generated, total_tokens=given + generated)
         return Completion(text=text, usage=usage, latency_ms=1.0)

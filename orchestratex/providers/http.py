@@ -137,16 +137,18 @@ class HttpClient:
         mask = Mask([*_find_keys(prepared), self._proxy_secret])
         received = self._send(model, prepared, mask)
         request_id = _find_request_id(received.headers, mask)
+        sent_bytes = len(prepared.body or b"")
         if received.status != requests.codes.ok:
             raise status_error(
                 model,
                 received.status,
                 received.content,
                 mask,
+                sent_bytes=sent_bytes,
                 request_id=request_id,
                 retry_after_s=read_retry_after(received.headers),
             )
-        error = find_error(model, received.body, mask, request_id=request_id)
+        error = find_error(model, received.body, mask, sent_bytes=sent_bytes, request_id=request_id)
         if error is not None:
             raise error
         return received.body, request_id

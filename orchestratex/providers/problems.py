@@ -19,8 +19,10 @@ from orchestratex.errors import (
     ProviderQuotaError,
     ProviderRateLimitedError,
     ProviderRejectedError,
+    RequestTooLargeError,
 )
 from orchestratex.providers.masking import EXCERPT, Mask
+from orchestratex.providers.sizes import is_too_large_alone
 from orchestratex.providers.waits import find_delay
 from orchestratex.providers.wordings import (
     BAD_KEY,
@@ -94,24 +96,34 @@ class Problem:
 
 
 def status_error(
-    model: str, status: int, content: bytes, mask: Mask, *, request_id: str | None, retry_after_s: float | None
+    model: str,
+    status: int,
+    content: bytes,
+    mask: Mask,
+    *,
+    sent_bytes: int,
+    request_id: str | None,
+    retry_after_s: float | None,
 ) -> ProviderError:
-    """The error that a status, and what the body says beside it, mean."""
+    """The error that a status, and what the body says beside it, mean for a request of `sent_bytes`."""
     said = _read_content(content, mask)
-    kind = _find_kind(status, said)
+    kind = _judge_size(_find_kind(status, said), said, sent_bytes)
     error = _make(model, f"HTTP {status}: {said.text}", kind, request_id, said, retry_after_s)
     if status in _UNTOLD:
         error.may_be_charged = True
     return error
 
 
-def find_error(model: str, body: Any, mask: Mask, *, request_id: str | None = None) -> ProviderError | None:
+def find_error(
+    model: str, body: Any, mask: Mask, *, sent_bytes: int = 0, request_id: str | None = None
+) -> ProviderError | None:
     """The error that stands in an answer of status 200, None where there is none. Nothing was charged for it."""
     found = _find_error_part(body)
     if found is None:
         return None
     said = _read_problem(found, mask)
     kind = _find_kind(said.status, said) if said.status else _guess_kind(said)
+    kind = _judge_size(kind, said, sent_bytes)
     return _make(model, f"an error in place of an answer: {said.text}", kind, request_id, said, None)
 
 
@@ -171,6 +183,12 @@ def _find_kind(status: int, said: Problem) -> type[ProviderError]:
     if TOO_LONG.search(said.codes) or TOO_LONG_TEXT.search(said.words):
         return ContextTooLongError
     return kind
+
+
+def _judge_size(kind: type[ProviderError], said: Problem, sent_bytes: int) -> type[ProviderError]:
+    """A rate limit that this request alone is larger than is one that no waiting helps against."""
+    is_alone = kind is ProviderRateLimitedError and is_too_large_alone(said.words, sent_bytes=sent_bytes)
+    return RequestTooLargeError if is_alone else kind
 
 
 def _guess_kind(said: Problem) -> type[ProviderError]:

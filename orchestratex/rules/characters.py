@@ -9,7 +9,7 @@ MAX_MARKS: Final = 30  # combining marks in a row, as in Unicode's stream-safe t
 
 
 def to_nfc(text: str) -> str:
-    """Return the text in Unicode NFC, never longer than it was; as it is when it heaps up more than 30 combining marks."""
+    """Return the text in Unicode NFC, never longer than it was; as it is with over 30 marks in a row."""
     if text.isascii() or _longest_marks(text) > MAX_MARKS:
         return text
     composed = unicodedata.normalize("NFC", text)

@@ -77,7 +77,10 @@ criticism may be wrong, then leave that part as it is. Do not say which model yo
  "clarifications": "...", "explanation_of_changes": "...", "rebuttal_points": "...", "alternative_interpretations": "..."}}}}</{markers.ASSESSMENT_TAG}>
 A text that does not apply is an empty string."""
 
-_AGAIN = "Your last reply could not be read: {problem}. Reply again, in exactly the form asked for, and nothing else."
+_AGAIN = (
+    "Your last reply {problem}. Reply again from the beginning, whole and in exactly the form asked for, and with nothing "
+    "else."
+)
 
 _KIND = r"(?:ai (?:language )?model|(?:large )?language model|ai assistant)"
 _NAME = r"(?:chatgpt|gpt-?\d[\w.-]*|claude|gemini|grok|llama|mistral|qwen)"

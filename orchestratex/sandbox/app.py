@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from orchestratex.origins import refuse
 from orchestratex.sandbox.admin import create_admin
-from orchestratex.sandbox.calls import Call, CallError, Completion, complete, model_latency_s
+from orchestratex.sandbox.calls import ENDED, Call, CallError, Completion, complete, model_latency_s
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.dialects import Dialect, find_dialect
 from orchestratex.sandbox.evaluating import Bias
@@ -22,7 +22,7 @@ from orchestratex.sandbox.state import State
 from orchestratex.sandbox.wire import HTML, Connections, Wire
 
 _BEFORE: Final = frozenset({FaultKind.RATE_LIMIT, FaultKind.SERVER_ERROR, FaultKind.HANG, FaultKind.GARBAGE})
-_SPOILED: Final = frozenset({FaultKind.MALFORMED, FaultKind.REFUSAL, FaultKind.EMPTY})
+_SPOILED: Final = frozenset({FaultKind.MALFORMED, FaultKind.REFUSAL, FaultKind.EMPTY, *ENDED})
 _RATE_LIMITED: Final = "Rate limit reached. Please try again later."
 _BROKEN_DOWN: Final = "The server had an error while processing your request."
 _PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"

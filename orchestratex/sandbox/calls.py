@@ -19,6 +19,8 @@ from orchestratex.sandbox.tasks import Task, TaskKind
 
 _SHA_CHARS: Final = 16
 _REFUSAL: Final = "I'm sorry, but I can't help with that request."
+ENDED: Final = {FaultKind.CUT_OFF: "length", FaultKind.EMPTY_CUT_OFF: "length", FaultKind.FILTERED: "content_filter"}
+_NO_LIMIT: Final = 4096  # tokens that a model allows itself
 _BROKEN: Final = {
     TaskKind.ANSWER: '<assessment>{"confidence": ten, "self_assessment": "as good as it',
     TaskKind.EVALUATE: 'I would say {"criteria": {"accuracy": seven-ish, "relevance" 8 8, [[ "criticisms": {{{',
@@ -63,6 +65,7 @@ class Completion:
     input_tokens: int
     output_tokens: int
     cost_nanos: int
+    reasoning_tokens: int = 0  # part of the output
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -119,19 +122,24 @@ def complete(
 ) -> Completion:
     """Let the model speak; `spoil` replaces its words by a refusal, nothing, or what no parser can read."""
     refusal = _REFUSAL if spoil is FaultKind.REFUSAL else None
-    text = _spoil(call, spoil) if spoil else _speak(call, bias)
+    text = _spoil(call, spoil, bias) if spoil else _speak(call, bias)
     kept = text if call.max_tokens is None else text[: int(call.max_tokens * chars_per_token)]
     input_tokens = math.ceil(call.input_chars / chars_per_token)
     output_tokens = math.ceil(len(refusal or kept) / chars_per_token)
     if bills_worst_case and call.max_tokens is not None:
         output_tokens = call.max_tokens
+    finish_reason = "stop" if len(kept) == len(text) else "length"
+    if spoil in ENDED:
+        finish_reason = ENDED[spoil]
+        output_tokens = output_tokens if spoil is FaultKind.FILTERED else call.max_tokens or _NO_LIMIT
     return Completion(
         text=kept,
         refusal=refusal,
-        finish_reason="stop" if len(kept) == len(text) else "length",
+        finish_reason=finish_reason,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         cost_nanos=input_tokens * call.model.input_nanos + output_tokens * call.model.output_nanos,
+        reasoning_tokens=output_tokens if spoil is FaultKind.EMPTY_CUT_OFF else 0,
     )
 
 
@@ -149,5 +157,8 @@ def _speak(call: Call, bias: Bias) -> str:
     return text if call.json_schema is None else fit(text, call.json_schema)
 
 
-def _spoil(call: Call, kind: FaultKind) -> str:
+def _spoil(call: Call, kind: FaultKind, bias: Bias) -> str:
+    if kind in {FaultKind.CUT_OFF, FaultKind.FILTERED}:
+        whole = _speak(call, bias)
+        return whole[: len(whole) // 2]
     return _BROKEN[call.task.kind] if kind is FaultKind.MALFORMED else ""

@@ -75,7 +75,7 @@ class Chat:
                 "completion_tokens": completion.output_tokens,
                 "total_tokens": completion.input_tokens + completion.output_tokens,
                 "prompt_tokens_details": {"cached_tokens": 0},
-                "completion_tokens_details": {"reasoning_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": completion.reasoning_tokens},
             },
             "system_fingerprint": None,
         }

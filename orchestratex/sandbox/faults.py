@@ -28,6 +28,9 @@ class FaultKind(StrEnum):
     MALFORMED = "malformed"  # a sound envelope around a text that is broken for its task
     REFUSAL = "refusal"
     EMPTY = "empty"
+    CUT_OFF = "cut_off"  # half the text, and all the tokens that were allowed
+    EMPTY_CUT_OFF = "empty_cut_off"  # no text: thinking took all the tokens that were allowed
+    FILTERED = "filtered"  # half the text, then the provider's filter
     BRIBED = "bribed"  # an evaluator that obeys what the answer tells it
     SEVERITY = "severity"  # an evaluator that adds `offset` points
     SELF_PREFERENCE = "self_preference"  # an evaluator that adds `offset` points to texts in its own style

@@ -28,7 +28,7 @@ _STATUSES: Final = {
     500: "INTERNAL",
     503: "UNAVAILABLE",
 }
-_FINISH_REASONS: Final = {"stop": "STOP", "length": "MAX_TOKENS"}
+_FINISH_REASONS: Final = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
 
 class Generate:
@@ -73,7 +73,8 @@ class Generate:
             "candidates": [candidate],
             "usageMetadata": {
                 "promptTokenCount": completion.input_tokens,
-                "candidatesTokenCount": completion.output_tokens,
+                "candidatesTokenCount": completion.output_tokens - completion.reasoning_tokens,
+                **({"thoughtsTokenCount": completion.reasoning_tokens} if completion.reasoning_tokens else {}),
                 "totalTokenCount": completion.input_tokens + completion.output_tokens,
             },
             "modelVersion": call.model.version,

@@ -143,7 +143,7 @@ def _to_input(text: str) -> dict[str, Any]:
 
 
 def _stop_reason(call: Call, completion: Completion) -> str:
-    if completion.refusal is not None:
+    if completion.refusal is not None or completion.finish_reason == "content_filter":
         return "refusal"
     if completion.finish_reason == "length":
         return "max_tokens"

@@ -2,22 +2,25 @@ from __future__ import annotations
 
 from bson import ObjectId
 
-from orchestratex.domain.base import Component, Domain, Purpose, Role
+from orchestratex.domain.base import Component, Domain
 from orchestratex.domain.base import Step as StepName
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
+from orchestratex.errors import DocumentTooLargeError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.prompts import Messages, evaluate_prompt, number_criticisms
 from orchestratex.rules.replies import EvaluationReply, MalformedReplyError, parse_evaluation
 from orchestratex.rules.scoring import overall_score, scoring_weights
 from orchestratex.rules.selection import align_specialty
-from orchestratex.steps.calls import Called, CallState, close_failed, completed_fields, run_call
+from orchestratex.rules.shortfall import Shortfall, find_shortfall, say_too_long
+from orchestratex.steps.called import Called, CallState
+from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.panel import close_panel
 from orchestratex.steps.poison import taking_back
-from orchestratex.steps.respond import problem_of, report_malformed
+from orchestratex.steps.reask import ask_again, problem_of, report_shortfall, say_again
+from orchestratex.steps.request import allowed_output
 from orchestratex.steps.results import Result, wait
-from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
 
 
@@ -50,9 +53,13 @@ def _read(called: Called, services: Services) -> ObjectId | None:
     try:
         reply = parse_evaluation(response.completion.text)
     except MalformedReplyError as error:
-        return _ask_again(thread, response, str(error), services)
+        found = find_shortfall(response.completion, limit=allowed_output(response, services), problem=str(error))
+        return _mend(thread, response, found, services) if found else None
     evaluation = _record(thread, response, reply, services)
-    services.store.insert_evaluation(evaluation)
+    try:
+        services.store.insert_evaluation(evaluation)
+    except DocumentTooLargeError:
+        return _mend(thread, response, say_too_long("more than is known"), services)
     done = {
         **completed_fields(response, response.completion.text, services),
         "confidence_score": reply.confidence,
@@ -74,22 +81,11 @@ def _read(called: Called, services: Services) -> ObjectId | None:
     return None
 
 
-def _ask_again(thread: Thread, response: Response, problem: str, services: Services) -> ObjectId | None:
-    """Ask once more; a second unreadable reply is recorded as failed and left out of the mean, never counted as 0."""
-    report_malformed(thread, response, problem, services)
-    again = None
-    if response.purpose is not Purpose.RE_ASK:
-        again = pending_response(
-            thread,
-            response.model_name,
-            Role.EVALUATOR,
-            response.response_type,
-            Purpose.RE_ASK,
-            services,
-            parent=response.parent_response_id,
-        ).model_copy(update={"context_provided": problem})
-        services.store.insert_responses([again])  # before the first is closed: the panel must not look complete
-    close_failed(response, f"malformed reply: {problem}", services)
+def _mend(thread: Thread, response: Response, found: Shortfall, services: Services) -> ObjectId | None:
+    """Ask again for what cannot be read; where that did not help it is left out of the mean, never counted as 0."""
+    again = ask_again(thread, response, found, services)  # noted before this is closed: no panel may look complete
+    report_shortfall(thread, response, found, say_again(again) if again else "left out of the panel", services)
+    close_failed(response, found.record, services)
     return again.id if again and not services.ending.is_set() else None  # a worker that ends leaves it to others
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import ValidationError
 
 from orchestratex.domain.base import (
@@ -22,6 +24,7 @@ from orchestratex.rules.selection import ALGORITHM_VERSION, selection_outcome
 from orchestratex.steps.moves import Move
 from orchestratex.steps.panel import leave_behind
 from orchestratex.steps.services import Services
+from orchestratex.steps.standby import fall_back
 
 
 def finish(thread: Thread, services: Services) -> Move:
@@ -54,7 +57,7 @@ def finish(thread: Thread, services: Services) -> Move:
             "failure_reason": None if best else thread.failure_reason or "no response could be had",
             "best_response_id": best.id if best else None,
             "best_model_id": best.model_name if best else None,
-            "final_response": best.response_text if best else None,
+            **_shown(best),
             "final_quality_score": score.score if score else None,
             "max_iterations_reached": thread.current_iteration >= thread.options.max_iterations,
             "completed_at": now,
@@ -80,12 +83,21 @@ def end_bare(thread: Thread, why: str, services: Services) -> Move:
             "failure_reason": None if best else why,
             "best_response_id": best.id if best else None,
             "best_model_id": best.model_name if best else None,
-            "final_response": best.response_text if best else None,
+            **_shown(best),
             "completed_at": now,
             "total_time_spent": max(0.0, (now - thread.created_at).total_seconds() * 1000),
             **services.recount(thread.id),
         },
     )
+
+
+def _shown(best: Response | None) -> dict[str, Any]:
+    """The final response, and whether it is whole."""
+    return {
+        "final_response": best.response_text if best else None,
+        "final_finish_reason": best.finish_reason if best else None,
+        "is_final_partial": best is not None and best.is_partial,
+    }
 
 
 def _find_best(thread: Thread, services: Services) -> Response | None:
@@ -94,7 +106,8 @@ def _find_best(thread: Thread, services: Services) -> Response | None:
         return services.store.get_response(thread.best_response_id, brief=True)
     answers = services.store.answers_of(thread.id, iteration=thread.current_iteration)
     completed = ResponseStatus.COMPLETED
-    return next((r for r in answers if r.status is completed and r.purpose is not Purpose.ASSESSMENT), None)
+    best = next((r for r in answers if r.status is completed and r.purpose is not Purpose.ASSESSMENT), None)
+    return best or fall_back(thread, services)
 
 
 def _final_selection(thread: Thread, best: Response, services: Services) -> Selection:

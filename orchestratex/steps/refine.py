@@ -7,9 +7,11 @@ from orchestratex.domain.criticism import CriticismResponse, Improvement
 from orchestratex.domain.evaluation import Criticism, Evaluation
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
+from orchestratex.rules import markers
 from orchestratex.rules.prompts import Messages, merge_criticisms, refine_prompt
-from orchestratex.rules.replies import Assessment, PointReply, RefineReply, parse_refinement
-from orchestratex.steps.respond import Answer, Respond, problem_of, run_answer
+from orchestratex.rules.replies import Assessment, MalformedReplyError, PointReply, RefineReply, parse_refinement
+from orchestratex.steps.reask import problem_of
+from orchestratex.steps.respond import Answer, Respond, run_answer
 from orchestratex.steps.results import Result
 from orchestratex.steps.services import Services
 
@@ -32,11 +34,13 @@ class Refine(Respond):
         )
 
     def read(self, thread: Thread, response: Response, reply: str, services: Services) -> Answer:
-        """Read a revision and its answers to the criticisms. Raises MalformedReplyError."""
+        """Read a revision and its answers to the criticisms. Raises MalformedReplyError, for half a revision too."""
+        if f"</{markers.REVISED_TAG}" not in reply:
+            raise MalformedReplyError(f"the part <{markers.REVISED_TAG}> is missing or has no end")
         evaluations, criticisms = _criticisms(thread, response, services)
         parsed = parse_refinement(reply, criticisms=len(criticisms))
         document = _document(thread, response, parsed, evaluations, criticisms, services)
-        return Answer(parsed.text, parsed.assessment, document)
+        return Answer(parsed.text, parsed.assessment, document, is_whole=True)
 
 
 def refine(thread_id: ObjectId, services: Services) -> Result:

@@ -6,22 +6,28 @@ from dataclasses import dataclass, field
 
 from bson import ObjectId
 
-from orchestratex.domain.base import Component, LogLevel, Purpose, ResponseStatus, Role, Step, StopReason
+from orchestratex.domain.base import Component, LogLevel, Purpose, ResponseStatus, Step, StopReason
 from orchestratex.domain.criticism import CriticismResponse
-from orchestratex.domain.response import Response
+from orchestratex.domain.response import Completion, Response
 from orchestratex.domain.thread import Thread
+from orchestratex.errors import DocumentTooLargeError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.prompts import Messages, answer_prompt, assess_prompt
 from orchestratex.rules.replies import Assessment, MalformedReplyError, parse_answer, parse_assessment
-from orchestratex.steps.calls import Called, CallState, close_failed, completed_fields, run_call
+from orchestratex.rules.shortfall import Kind, Shortfall, find_shortfall, say_too_long
+from orchestratex.steps.called import Called, CallState
+from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import open_panel
 from orchestratex.steps.poison import taking_back
+from orchestratex.steps.reask import ask_again, problem_of, report_shortfall, say_again
+from orchestratex.steps.request import allowed_output
 from orchestratex.steps.results import Result, wait
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
+from orchestratex.steps.standby import fall_back, may_go_elsewhere, set_aside
 
-_ANSWER_PURPOSES = (Purpose.RE_ASK, Purpose.ANSWER)  # a re-ask stands in for the answer that it repeats
+_ANSWER_PURPOSES = frozenset({Purpose.ANSWER, Purpose.RE_ASK})
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Answer:
     text: str
     assessment: Assessment | None
     criticism: CriticismResponse | None = field(default=None)
+    is_whole: bool = field(default=False)  # what came after the text is there, too: the text is not cut off
 
 
 class Respond:
@@ -45,17 +52,12 @@ class Respond:
     def read(self, thread: Thread, response: Response, reply: str, services: Services) -> Answer:  # noqa: ARG002
         """Read an answer. Raises MalformedReplyError."""
         parsed = parse_answer(reply)
-        return Answer(parsed.text, parsed.assessment)
+        return Answer(parsed.text, parsed.assessment, is_whole=parsed.assessment is not None)
 
 
 def respond(thread_id: ObjectId, services: Services) -> Result:
     """Get the initial answer and open its panel."""
     return run_answer(thread_id, Respond(), services)
-
-
-def problem_of(response: Response) -> str | None:
-    """What was wrong with the reply that this call asks for again."""
-    return response.context_provided or None if response.purpose is Purpose.RE_ASK else None
 
 
 def run_answer(thread_id: ObjectId, kind: Respond, services: Services) -> Result:
@@ -89,16 +91,13 @@ def _act(called: Called, kind: Respond, services: Services) -> Result:
 
 
 def _read(thread: Thread, response: Response, kind: Respond, services: Services) -> Result:
-    completion = response.completion
+    answer, shortfall = _judge(thread, response, kind, services)
+    if answer is None or shortfall is not None:
+        return _mend(thread, response, answer, shortfall, kind, services)
     try:
-        answer = kind.read(thread, response, completion.text if completion else "", services)
-    except MalformedReplyError as error:
-        return _ask_again(thread, response, str(error), kind, services)
-    if answer.criticism is not None:
-        services.store.insert_criticism(answer.criticism)
-    completed = services.store.complete_response(
-        response, {**completed_fields(response, answer.text, services), **_assessed(answer.assessment)}
-    )
+        completed = _complete(response, answer, services)
+    except DocumentTooLargeError:
+        return _mend(thread, response, None, say_too_long("more than is known"), kind, services)
     if completed is None:
         return Result(None, "the lease was lost while the reply was read")
     services.faults.reach(FaultPoint.CALL_COMPLETED)
@@ -115,6 +114,28 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
     if answer.assessment is None and not services.ending.is_set():
         completed = _ask_assessment(thread, completed, services)
     return Result(open_panel(thread, completed, services), "answered")
+
+
+def _complete(response: Response, answer: Answer, services: Services) -> Response | None:
+    if answer.criticism is not None:
+        services.store.insert_criticism(answer.criticism)
+    fields = {**completed_fields(response, answer.text, services), **_assessed(answer.assessment)}
+    return services.store.complete_response(response, fields)
+
+
+def _judge(
+    thread: Thread, response: Response, kind: Respond, services: Services
+) -> tuple[Answer | None, Shortfall | None]:
+    """What can be read from a reply, and in what it falls short."""
+    completion = response.completion or Completion(text="")
+    answer, problem = None, None
+    try:
+        answer = kind.read(thread, response, completion.text, services)
+    except MalformedReplyError as error:
+        problem = str(error)
+    limit = allowed_output(response, services)
+    is_whole = answer is not None and answer.is_whole
+    return answer, find_shortfall(completion, limit=limit, problem=problem, is_whole=is_whole)
 
 
 def _assessed(assessment: Assessment | None) -> dict[str, object]:
@@ -144,50 +165,66 @@ def _ask_assessment(thread: Thread, answer: Response, services: Services) -> Res
 
 
 def _find_answer(thread: Thread, services: Services) -> Response | None:
-    """The call that this iteration's answer comes from: of the model selected last, a re-ask before the first ask."""
-    found = [
-        response
-        for response in services.store.answers_of(thread.id, iteration=thread.current_iteration)
-        if response.purpose in _ANSWER_PURPOSES and response.model_name not in thread.failed_models
-    ]
-    return min(found, key=lambda response: _ANSWER_PURPOSES.index(response.purpose), default=None)
+    """The call that this iteration's answer comes from: the one that brought it, else the first under way.
+
+    Of the model selected last, each re-ask stands in for the reply that it asks for again.
+    """
+    found = services.store.answers_of(thread.id, iteration=thread.current_iteration)
+    asked = [response for response in found if response.purpose in _ANSWER_PURPOSES]
+    done = next((response for response in asked if response.status is ResponseStatus.COMPLETED), None)
+    if done is not None:
+        return done
+    chain = sorted((each for each in asked if each.model_name not in thread.failed_models), key=_place)
+    return next((each for each in chain if each.status is ResponseStatus.PENDING), chain[-1] if chain else None)
 
 
-def _ask_again(thread: Thread, response: Response, problem: str, kind: Respond, services: Services) -> Result:
-    """Ask once more for a reply that could not be read; a second unreadable one costs the model its place."""
-    report_malformed(thread, response, problem, services)
-    if response.purpose is Purpose.RE_ASK:
-        close_failed(response, f"malformed reply: {problem}", services)
-        return _replace_model(thread, response.model_name, f"two replies that cannot be read: {problem}", services)
-    again = pending_response(
-        thread,
-        response.model_name,
-        response.role,
-        response.response_type,
-        Purpose.RE_ASK,
-        services,
-        parent=response.parent_response_id,
-        criticisms=response.criticism_addressed,
-    ).model_copy(update={"context_provided": problem})
-    services.store.insert_responses([again])
-    close_failed(response, f"malformed reply: {problem}", services)
+def _place(response: Response) -> int:
+    return response.ordinal + 1 if response.purpose is Purpose.RE_ASK else 0
+
+
+def _mend(
+    thread: Thread,
+    response: Response,
+    answer: Answer | None,
+    shortfall: Shortfall | None,
+    kind: Respond,
+    services: Services,
+) -> Result:
+    """Deal with a reply that is not what was wanted: ask again, ask another model, or take what came, marked."""
+    found = shortfall or Shortfall(Kind.UNREADABLE, "malformed reply", "could not be read")
+    again = ask_again(thread, response, found, services)  # noted before this one is closed
+    goes_elsewhere = again is None and (answer is None or may_go_elsewhere(thread, response, found, services))
+    if answer is None:
+        closed = close_failed(response, found.record, services)
+    else:
+        closed = _set_aside(response, answer, found, services)
+    if closed is None:
+        return Result(None, "the lease was lost while the reply was read")
+    services.faults.reach(FaultPoint.CALL_COMPLETED)
+    then = say_again(again) if again else "another model is asked" if goes_elsewhere else "it stands as it is"
+    report_shortfall(thread, response, found, then, services)
+    if again is None and goes_elsewhere:
+        return _replace_model(thread, response.model_name, found.record, services)
+    if again is None:
+        return _take_partial(thread, services)
     if services.ending.is_set():  # a process that is to end has time for the call under way, not for another
         return Result(None, "asked again elsewhere: this worker ends")
     return run_answer(thread.id, kind, services)
 
 
-def report_malformed(thread: Thread, response: Response, problem: str, services: Services) -> None:
-    """Record a reply that could not be read."""
-    services.journal.write(
-        Component.EVALUATOR if response.role is Role.EVALUATOR else Component.ORCHESTRATOR,
-        "reply_malformed",
-        f"{response.model_name}'s reply cannot be read: {problem}",
-        thread=thread,
-        level=LogLevel.WARNING,
-        model=response.model_name,
-        response_id=str(response.id),
-        purpose=response.purpose,
-    )
+def _set_aside(response: Response, answer: Answer, found: Shortfall, services: Services) -> Response | None:
+    try:
+        return set_aside(response, answer.text, found, services)
+    except DocumentTooLargeError:
+        return close_failed(response, found.record, services)
+
+
+def _take_partial(thread: Thread, services: Services) -> Result:
+    """Go on with the longest answer that stands by, which its panel may judge for what it is."""
+    taken = fall_back(thread, services)
+    if taken is None:
+        return Result(None, "somebody else went on with this answer")
+    return Result(open_panel(thread, taken, services), "an answer that is not whole was taken")
 
 
 def _replace_model(thread: Thread, model: str | None, why: str, services: Services) -> Result:
@@ -207,5 +244,8 @@ def _replace_model(thread: Thread, model: str | None, why: str, services: Servic
 
 
 def _stop_for_cost(thread: Thread, response: Response, why: str, services: Services) -> Result:
+    taken = fall_back(thread, services)
+    if taken is not None:  # it was to be asked for once more, and there is no money for that
+        return Result(open_panel(thread, taken, services), "an answer that is not whole was taken")
     move = stop(StopReason.COST_LIMIT, f"{response.model_name} was not called: {why}")
     return Result(services.store.move_thread(thread, move.fields(thread)), "the cost limit is reached")

@@ -9,7 +9,7 @@ from bson import ObjectId
 from orchestratex.domain.base import Step
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError
-from orchestratex.steps.calls import Called
+from orchestratex.steps.called import Called
 from orchestratex.steps.services import Services
 
 

@@ -36,6 +36,8 @@ def retry(thread_id: ObjectId, services: Services) -> Thread:
         "stop_reason": None,
         "failure_reason": None,
         "final_response": None,
+        "final_finish_reason": None,
+        "is_final_partial": False,
         "completed_at": None,
         "failed_models": failed_models,
         "user_accepted": None,

@@ -16,16 +16,20 @@ from orchestratex.domain.base import (
     StopReason,
     derive_id,
 )
+from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.flow import refinement_outcomes
 from orchestratex.rules.pricing import prompt_tokens
 from orchestratex.rules.selection import ALGORITHM_VERSION, NoCandidateError, Ranking, rank, refinement_bonus
+from orchestratex.rules.shortfall import Kind, longer_limit
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.services import Services
+from orchestratex.steps.standby import fall_back, room_needed
 
 _SELECTIONS_PER_RETRY = 1000  # more than there are models
+_REASON = 200  # characters of a failure that a selection repeats
 _EXPECTED_OUTPUT_TOKENS = 600  # of an answer, for comparing what models would cost
 
 
@@ -35,9 +39,11 @@ def select(thread: Thread, services: Services) -> Move:
     try:
         ranking = _rank(thread, services)
     except NoCandidateError as error:
+        if fall_back(thread, services) is not None:
+            return Move(_answer_step(thread))
         return stop(StopReason.FAILED, f"no model is left to ask: {error}")
     selection = services.store.insert_selection(_record(thread, ranking, started, services))
-    response = _pending(thread, selection.selected_model, services)
+    response = _with_room(_pending(thread, selection.selected_model, services), thread, services)
     services.store.insert_responses([response])
     if thread.retries:  # the model may have failed before the thread was taken up again
         services.store.reopen_responses([response.id])
@@ -52,7 +58,11 @@ def select(thread: Thread, services: Services) -> Move:
         runner_up=selection.runner_up_model,
         margin=selection.selection_margin,
     )
-    return Move(Step.RESPOND if thread.current_iteration == 1 else Step.REFINE)
+    return Move(_answer_step(thread))
+
+
+def _answer_step(thread: Thread) -> Step:
+    return Step.RESPOND if thread.current_iteration == 1 else Step.REFINE
 
 
 def _rank(thread: Thread, services: Services) -> Ranking:
@@ -60,18 +70,32 @@ def _rank(thread: Thread, services: Services) -> Ranking:
     bonus = {}
     if thread.best_model_id is not None and thread.current_iteration > 1:
         bonus = refinement_bonus(thread.best_model_id, refinement_outcomes(thread))
+    profiles = services.usable_profiles()
     return rank(
-        services.usable_profiles(),
+        profiles,
         domain=domain,
         language=thread.language,
         strategy=thread.options.selection_strategy,
         expected_tokens=(prompt_tokens(thread.original_prompt), _EXPECTED_OUTPUT_TOKENS),
         preferred=thread.options.preferred_models,
         excluded=thread.options.excluded_models,
-        unavailable=dict.fromkeys(thread.failed_models, "its call failed in this thread"),
+        unavailable=_find_unavailable(thread, profiles, services),
         bonus=bonus,
         domain_quality=services.store.domain_quality(domain),
     )
+
+
+def _find_unavailable(thread: Thread, profiles: Sequence[Profile], services: Services) -> dict[str, str]:
+    """The models that are not to be asked in this thread, with the reason."""
+    if not thread.failed_models:
+        return {}
+    too_short, _ = room_needed(thread, services)
+    short = {each.model_name for each in profiles if too_short and each.max_output_tokens <= too_short}
+    why = f"its output limit is not above the {too_short} tokens at which an answer was cut off"
+    answers = services.store.answers_of(thread.id, iteration=thread.current_iteration)
+    failures = {each.model_name: each.error_message for each in answers if each.error_message}
+    said = {name: failures.get(name) or "its call failed in this thread" for name in thread.failed_models}
+    return {**dict.fromkeys(short, why), **{name: text[:_REASON] for name, text in said.items()}}
 
 
 def _record(thread: Thread, ranking: Ranking, started: float, services: Services) -> Selection:
@@ -116,6 +140,16 @@ def _pending(thread: Thread, model: str, services: Services) -> Response:
     )
 
 
+def _with_room(response: Response, thread: Thread, services: Services) -> Response:
+    """Where another model's reply was cut off, this one may be longer."""
+    _, cut_off_at = room_needed(thread, services)
+    profile = services.profile(response.model_name)
+    if not cut_off_at or profile is None:
+        return response
+    wanted = longer_limit(cut_off_at, Kind.CUT_OFF, most=profile.max_output_tokens)
+    return response.model_copy(update={"output_wanted": wanted})
+
+
 def pending_response(
     thread: Thread,
     model: str,
@@ -126,11 +160,12 @@ def pending_response(
     *,
     parent: ObjectId | None = None,
     criticisms: Sequence[ObjectId] = (),
+    ordinal: int = 0,
     reserved_nanos: int = 0,
 ) -> Response:
     """A call's ledger entry before anybody claims it; its id follows from its unique key."""
     return Response(
-        id=derive_id("response", thread.id, thread.current_iteration, role, model, purpose, 0),
+        id=derive_id("response", thread.id, thread.current_iteration, role, model, purpose, ordinal),
         thread_id=thread.id,
         session_id=thread.session_id,
         iteration_number=thread.current_iteration,
@@ -142,6 +177,7 @@ def pending_response(
         criticism_addressed=list(criticisms),
         timestamp=services.clock(),
         purpose=purpose,
+        ordinal=ordinal,
         domain=thread.domain,
         reserved_nanos=reserved_nanos,
     )

@@ -105,9 +105,12 @@ class ModelStats(Record):
     tokens: int = 0
 
 
+MOST_BYTES: Final = 16 * 1024 * 1024  # of a document, in MongoDB and so everywhere
 REOPENED: Final[dict[str, Any]] = {  # of a call that is wanted again
     "status": ResponseStatus.PENDING,
     "errors": 0,
+    "refusals": 0,
+    "refused_since": None,
     "crashes": 0,
     "dispatches": 0,
     "not_before": None,

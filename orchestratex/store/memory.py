@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from bson import ObjectId
+from pydantic import BaseModel
 
 from orchestratex.domain.base import (
     CALL_STEPS,
@@ -32,10 +33,11 @@ from orchestratex.domain.response import AttemptCost, Response, sum_costs
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import NotFoundError
+from orchestratex.errors import DocumentTooLargeError, NotFoundError
 from orchestratex.store.base import (
     COLLECTIONS,
     LEFT_OUT,
+    MOST_BYTES,
     NO_DEADLINES,
     REOPENED,
     Account,
@@ -70,6 +72,7 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
     """Documents in dictionaries under one lock; `clock` stands for the server's clock."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.most_bytes = MOST_BYTES  # of a document
         self._clock = clock
         self._lock = threading.RLock()
         self._days: dict[str, Account] = {}
@@ -619,8 +622,14 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
 
     def _put(self, document: Doc, changes: Changes) -> Doc:
         changed = document.model_copy(update=dict(changes))
+        self._check_size(changed)
         self._tables[type(document)][document.id] = changed
         return changed
+
+    def _check_size(self, document: Document) -> None:
+        """As MongoDB does; what is not text is small here."""
+        if _text_bytes(document) > self.most_bytes:
+            raise DocumentTooLargeError(f"a document would be larger than {self.most_bytes} bytes")
 
     def _change(self, kind: type[Doc], document_id: ObjectId, changes: Changes) -> None:
         with self._lock:
@@ -634,6 +643,7 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
                 table = self._tables[type(document)]
                 is_taken = type(document) in _UNIQUE and any(_key(known) == _key(document) for known in table.values())
                 if document.id not in table and not is_taken:
+                    self._check_size(document)
                     table[document.id] = document
 
     def _claim(self, work: _Work, lease_s: float) -> _Work | None:
@@ -681,6 +691,17 @@ def _may_reopen(response: Response) -> bool:
 
 def _sent_first(work: Leased) -> datetime:
     return work.dispatched_at or datetime.min.replace(tzinfo=UTC)
+
+
+def _text_bytes(value: object) -> int:
+    """What the texts in a value take."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, BaseModel):
+        value = vars(value)
+    if isinstance(value, dict):
+        return sum(map(_text_bytes, value.values()))
+    return sum(map(_text_bytes, value)) if isinstance(value, list | tuple) else 0
 
 
 def _key(document: Document) -> list[Any]:

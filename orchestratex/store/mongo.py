@@ -21,6 +21,7 @@ from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
+    DocumentTooLarge,
     DuplicateKeyError,
     ExecutionTimeout,
     OperationFailure,
@@ -50,7 +51,7 @@ from orchestratex.domain.response import LEAST_CERTAIN_FIRST, AttemptCost, Respo
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import NotFoundError, StoreUnavailableError
+from orchestratex.errors import DocumentTooLargeError, NotFoundError, StoreUnavailableError
 from orchestratex.store.base import (
     COLLECTIONS,
     LEFT_OUT,
@@ -75,6 +76,12 @@ _Mongo = dict[str, Any]
 _NAMES: dict[type[Document], str] = {document: name for name, document in COLLECTIONS.items()}
 _DUPLICATE_KEY = 11000
 _AUTHENTICATION_FAILED = 18
+_TOO_LARGE = {  # codes of documents that MongoDB does not take
+    10334,  # BSONObjectTooLarge
+    16493,  # one text alone is larger than 16 MB
+    17419,  # a document would be after its update
+    17420,  # a document is that is to be inserted
+}
 _PASSING = {  # codes of errors that go by: the same operation may be tried again when the servers are well
     6,  # HostUnreachable
     7,  # HostNotFound
@@ -94,6 +101,8 @@ _PASSING = {  # codes of errors that go by: the same operation may be tried agai
     13436,  # NotPrimaryOrSecondary
     14031,  # OutOfDiskSpace
 }
+_INSERT_TOO_LARGE = "object to insert too large"  # its code, 2, is that of every bad value
+_TOO_LARGE_WORDS = "a document would be larger than the 16 MB that MongoDB takes"
 _SELECTION_KEY = ("thread_id", "iteration_number", "selection_phase", "ordinal")
 _TOUCHED: _Mongo = {"$currentDate": {"updated_at": True}}
 _FREED: _Mongo = {"lease_token": None, "lease_until": None}
@@ -188,7 +197,11 @@ def _translating(store: MongoStore) -> Iterator[None]:
         yield
     except (ConnectionFailure, ExecutionTimeout) as error:  # elections, restarts, lost networks
         raise StoreUnavailableError(f"MongoDB at {store.address} does not answer: {_first_line(error)}") from error
+    except DocumentTooLarge as error:  # the driver does not even send it
+        raise DocumentTooLargeError(_TOO_LARGE_WORDS) from error
     except OperationFailure as error:
+        if not _codes(error).isdisjoint(_TOO_LARGE) or _INSERT_TOO_LARGE in str(error):
+            raise DocumentTooLargeError(_TOO_LARGE_WORDS) from error
         if error.code == _AUTHENTICATION_FAILED:
             problem = "refuses the name or password in ORCHESTRATEX_MONGODB_URI"
             raise StoreUnavailableError(f"MongoDB at {store.address} {problem}") from error
@@ -202,10 +215,14 @@ def _is_passing(error: OperationFailure) -> bool:
 
     pymongo raises most of these as AutoReconnect; not those of updates of many documents, nor of the write concern.
     """
+    return error.has_error_label("RetryableWriteError") or not _codes(error).isdisjoint(_PASSING)
+
+
+def _codes(error: OperationFailure) -> set[Any]:
+    """The error's code, and those of each operation of a bulk."""
     details = error.details or {}
     inner = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
-    codes = {error.code, *(failure.get("code") for failure in inner)}
-    return error.has_error_label("RetryableWriteError") or not codes.isdisjoint(_PASSING)
+    return {error.code, *(failure.get("code") for failure in inner)}
 
 
 def _translate_all(store: type[_Class]) -> type[_Class]:

@@ -14,8 +14,8 @@ from orchestratex.domain.base import CostSource, SessionStatus, Step, ThreadStat
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import AttemptCost, Completion, Response, Usage
 from orchestratex.domain.thread import IterationScore, Thread
-from orchestratex.errors import NotFoundError
-from orchestratex.store.base import Store, ThreadTotals
+from orchestratex.errors import DocumentTooLargeError, NotFoundError
+from orchestratex.store.base import MOST_BYTES, Store, ThreadTotals
 from tests.make import (
     NOW,
     make_answer,
@@ -1084,3 +1084,37 @@ def test_the_latest_sample_is_shared(store: Store) -> None:
 
     assert store.get_sample("queue_length") == 0
     assert store.get_sample("other") is None
+
+
+@pytest.mark.parametrize("half", [9_000_000, 17_000_000])  # too much together, and by itself
+def test_a_document_that_would_pass_16_mb_is_refused_and_left_as_it_was(store: Store, half: int) -> None:
+    response = add_response(store)
+    claimed = store.claim_response(response.id, lease_s=30)
+    assert claimed is not None
+    if half < MOST_BYTES:
+        assert store.update_response(claimed, {"prompt_sent": "x" * half}) is not None
+    before = store.get_response(response.id)
+
+    with pytest.raises(DocumentTooLargeError):
+        store.update_response(claimed, {"completion": Completion(text="é" * (half // 2))})
+    with pytest.raises(DocumentTooLargeError):
+        store.complete_response(claimed, {"response_text": "x" * half, "status": "completed"})
+
+    assert store.get_response(response.id) == before
+
+
+def test_a_document_that_is_inserted_too_large_is_not_there(store: Store) -> None:
+    response = make_response(prompt_sent="x" * MOST_BYTES)
+    evaluation = make_evaluation(evaluation_prompt_used="x" * MOST_BYTES)
+    criticism = make_criticism_response(revised_answer="x" * MOST_BYTES)
+
+    with pytest.raises(DocumentTooLargeError):
+        store.insert_responses([response])
+    with pytest.raises(DocumentTooLargeError):
+        store.insert_evaluation(evaluation)
+    with pytest.raises(DocumentTooLargeError):
+        store.insert_criticism(criticism)
+
+    assert store.responses_of(response.thread_id) == []
+    assert store.evaluations_of(evaluation.thread_id) == []
+    assert store.criticisms_of(criticism.thread_id) == []

@@ -329,3 +329,23 @@ def test_the_whole_loop_runs_over_a_pool_of_all_three_dialects(
     assert sum(response.cost_nanos for response in responses) == sum(entry.cost_nanos for entry in entries)
     assert len(world.store.evaluations_of(thread.id)) == sum(entry.task == "evaluate" for entry in entries)
     assert KEY not in str([*responses, *world.store.logs_of(thread.id), thread])
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "has_text"),
+    [
+        ("cut_off", FinishReason.LENGTH, True),
+        ("empty_cut_off", FinishReason.LENGTH, False),
+        ("filtered", FinishReason.REFUSAL, True),
+    ],
+)
+def test_a_reply_that_is_not_whole_is_a_completion_that_says_why(
+    provider: Provider, sandbox: Running, kind: str, reason: FinishReason, has_text: bool
+) -> None:
+    put_faults(sandbox, {"kind": kind})
+
+    completion = provider.complete(make_request(max_tokens=300))
+
+    assert (completion.finish_reason, bool(completion.text)) == (reason, has_text)
+    assert completion.usage is not None
+    assert (completion.usage.output_tokens == 300) is (reason is FinishReason.LENGTH)

@@ -11,8 +11,10 @@ import pytest
 
 from orchestratex.domain.base import LogLevel, ResponseStatus, StopReason, ThreadStatus, to_nanos
 from orchestratex.domain.log import LogEvent
+from orchestratex.local.ports import free_port
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.faults import parse_fault
+from orchestratex.sandbox.server import serve
 from orchestratex.steps.measure import measure
 from tests.cluster import Cluster, Servers, open_cluster, wait_for
 
@@ -192,6 +194,58 @@ def test_faults_of_providers_leave_their_trace_and_no_thread_behind(servers: Ser
     assert session.held_nanos == 0
     assert session.total_cost_nanos == sum(response.cost_nanos for response in responses)
     assert session.total_cost_nanos >= find_summary(cluster)["cost_nanos"]
+
+
+def test_replies_that_are_not_whole_are_asked_for_again_and_paid_once_each(servers: Servers, tmp_path: Path) -> None:
+    faults = [
+        "cut_off times=3 tasks=answer",
+        "empty_cut_off times=2 models=llama tasks=evaluate",
+        "filtered share=1 models=grok tasks=evaluate",
+        "cut_off times=1 tasks=refine",
+    ]
+    config = SandboxConfig(latency_scale=0.02, faults=tuple(map(parse_fault, faults)))
+
+    with open_cluster(servers, tmp_path, config=config) as cluster:
+        threads = cluster.await_ended(cluster.submit(PROMPTS, max_iterations=2))
+        store = cluster.services.store
+        logs = [event for thread in threads for event in store.logs_of(thread.id)]
+        evaluations = [e for thread in threads for e in store.evaluations_of(thread.id)]
+        responses = [r for thread in threads for r in store.responses_of(thread.id)]
+        session = store.get_session(threads[0].session_id)
+        summary = find_summary(cluster)
+
+    asked_again = [r for r in responses if r.asked_again_for is not None]
+    assert {thread.thread_status for thread in threads} == {ThreadStatus.COMPLETED}
+    assert not any(thread.is_final_partial for thread in threads)
+    assert {event.event_type for event in logs} >= {"reply_cut_off", "reply_filtered"}
+    assert asked_again
+    assert all((r.output_limit or 0) > 1024 for r in asked_again)
+    assert "grok" not in {evaluation.evaluator_model for evaluation in evaluations}
+    assert session.held_nanos == 0
+    assert session.total_cost_nanos == sum(response.cost_nanos for response in responses) == summary["cost_nanos"]
+
+
+def test_a_model_server_that_restarts_is_awaited(servers: Servers, tmp_path: Path) -> None:
+    port = free_port()
+
+    with open_cluster(servers, tmp_path, models_base_url=f"http://127.0.0.1:{port}/v1") as cluster:
+        store = cluster.services.store
+        (submitted,) = cluster.submit(PROMPTS[:1], max_iterations=1)
+
+        def count_refusals() -> int:
+            return sum(response.refusals for response in store.responses_of(submitted.id))
+
+        wait_for(lambda: count_refusals() >= 2, timeout_s=30, what="refused connections")
+        with serve(SandboxConfig(latency_scale=0.02), port=port):
+            (thread,) = cluster.await_ended([submitted])
+        responses = store.responses_of(thread.id)
+        session = store.get_session(thread.session_id)
+
+    assert thread.thread_status is ThreadStatus.COMPLETED
+    assert thread.scores[0].evaluators == 7
+    assert all(response.errors == 0 for response in responses)
+    assert session.held_nanos == 0
+    assert session.total_cost_nanos == sum(response.cost_nanos for response in responses)
 
 
 def test_the_cost_limit_stops_the_loop_with_the_best_response(servers: Servers, tmp_path: Path) -> None:

@@ -263,6 +263,26 @@ def test_empty_text_costs_only_its_prompt(sandbox: Running) -> None:
     assert get_entry(sandbox)["cost_nanos"] == response.json()["usage"]["prompt_tokens"] * 2500
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason", "has_text", "thought"),
+    [("cut_off", "length", True, 0), ("empty_cut_off", "length", False, 300), ("filtered", "content_filter", True, 0)],
+)
+def test_replies_that_are_not_whole_say_why(
+    sandbox: Running, kind: str, reason: str, has_text: bool, thought: int
+) -> None:
+    whole = read_content(post(sandbox))
+    put_faults(sandbox, {"kind": kind})
+
+    response = post(sandbox, {**make_body(), "max_tokens": 300})
+
+    text, usage = read_content(response), response.json()["usage"]
+    assert response.json()["choices"][0]["finish_reason"] == reason
+    assert bool(text) is has_text
+    assert whole.startswith(text)
+    assert usage["completion_tokens_details"]["reasoning_tokens"] == thought
+    assert (usage["completion_tokens"] == 300) is (reason == "length")
+
+
 def test_severity_is_planted(sandbox: Running) -> None:
     body = make_body(task=markers.TASK_EVALUATE)
     fair = json.loads(read_content(post(sandbox, body)))

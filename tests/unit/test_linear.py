@@ -18,13 +18,13 @@ from types import ModuleType
 import pytest
 
 import orchestratex
-from orchestratex.api.guards import is_loopback
 from orchestratex.cli.batch import read_batch
 from orchestratex.cli.inputs import parse_id, parse_session, parse_thread
 from orchestratex.cli.output import shorten
 from orchestratex.domain.base import Domain, Severity
 from orchestratex.domain.evaluation import Criticism
 from orchestratex.local.output import PrefixedOutput, read_tail
+from orchestratex.origins import is_loopback
 from orchestratex.providers.addresses import check_base_url, is_forbidden
 from orchestratex.providers.http import whole_text
 from orchestratex.rules import prompts

@@ -4,7 +4,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from bson import ObjectId
 
+from orchestratex.domain.base import FinishReason
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from tests.make import make_profile
@@ -51,6 +53,18 @@ def test_the_final_response_is_shown_when_completed(client: Client) -> None:
     assert body["final_quality_score"] == max(body["progress"]["scores"])
     assert body["stop_reason"]
     assert body["total_cost"] > 0
+    assert (body["finish_reason"], body["is_partial"]) == ("stop", False)
+
+
+def test_a_final_response_that_is_not_whole_is_marked(client: Client) -> None:
+    thread_id = client.post("/v1/threads", {"prompt": "What is a monad?", "max_iterations": 1}).json()["id"]
+    client.world.run()
+    changes = {"final_finish_reason": FinishReason.LENGTH, "is_final_partial": True}
+    client.world.store.set_thread(ObjectId(thread_id), changes)
+
+    body = client.get(f"/v1/threads/{thread_id}").json()
+
+    assert (body["finish_reason"], body["is_partial"]) == ("length", True)
 
 
 def test_no_intermediate_response_is_ever_shown(client: Client) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from orchestratex.cli.models import describe_reach
+from orchestratex.domain.base import FinishReason
 from orchestratex.domain.thread import Thread
 from orchestratex.settings import Settings
 from orchestratex.steps.measure import measure
@@ -52,6 +53,49 @@ def test_show_prints_no_intermediate_response(run: Run, world: World) -> None:
     assert text not in plain.out
     assert "evaluating" in plain.out
     assert json.loads(as_json.out)["final_response"] is None
+
+
+def show_in_pieces(world: World, reason: FinishReason) -> Thread:
+    """A thread whose final response is marked as ended by `reason`, as the engine marks it."""
+    thread = world.solve("What is a monad?", max_iterations=1)
+    ended = {"finish_reason": reason, "is_partial": True, "output_limit": 2048}
+    world.store.update_evaluated(thread.best_response_id, ended)  # type: ignore[arg-type]
+    world.store.set_thread(thread.id, {"final_finish_reason": reason, "is_final_partial": True})
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("reason", "note", "line"),
+    [
+        (
+            FinishReason.LENGTH,
+            "it was cut off",
+            "reached the output limit of 2048 tokens, not whole",
+        ),
+        (FinishReason.REFUSAL, "the provider's filter ended it", "ended by the provider's filter, not whole"),
+    ],
+)
+def test_every_view_says_that_a_response_is_not_whole(
+    run: Run, world: World, reason: FinishReason, note: str, line: str
+) -> None:
+    thread = show_in_pieces(world, reason)
+
+    shown, traced = run("show", str(thread.id)), run("trace", str(thread.id))
+    as_json = json.loads(run("show", str(thread.id), "--json").out)
+
+    assert f"the final response is not whole: {note}" in " ".join(shown.out.split())
+    assert f"the final response is not whole: {note}" in " ".join(traced.out.split())
+    assert line in " ".join(traced.out.split())
+    assert (as_json["finish_reason"], as_json["is_partial"]) == (reason.value, True)
+
+
+def test_a_whole_response_is_not_called_anything_else(run: Run, world: World) -> None:
+    thread = world.solve("What is a monad?", max_iterations=1)
+
+    as_json = json.loads(run("show", str(thread.id), "--json").out)
+
+    assert "not whole" not in run("show", str(thread.id)).out + run("trace", str(thread.id)).out
+    assert (as_json["finish_reason"], as_json["is_partial"]) == ("stop", False)
 
 
 def test_trace_holds_every_document(run: Run, world: World) -> None:

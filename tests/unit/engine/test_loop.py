@@ -23,6 +23,7 @@ from orchestratex.errors import (
     InputError,
     ProviderOverloadedError,
     ProviderTimeoutError,
+    RequestTooLargeError,
 )
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
@@ -259,6 +260,7 @@ def test_an_answer_without_assessment_is_asked_for_it_once() -> None:
     ("error", "event"),
     [
         (lambda model: ContentRefusedError(model, "no"), "error_occurred"),
+        (lambda model: RequestTooLargeError(model, "HTTP 429: Limit 300, Requested 3627"), "error_occurred"),
         (lambda model: ProviderOverloadedError(model, "busy"), "call_retried"),
     ],
 )

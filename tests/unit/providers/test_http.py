@@ -22,6 +22,7 @@ from orchestratex.errors import (
     ProviderRateLimitedError,
     ProviderRejectedError,
     ProviderTimeoutError,
+    RequestTooLargeError,
 )
 from orchestratex.local.ports import free_port
 from orchestratex.providers.base import STILL_WANTED, TIME_LIMIT_S
@@ -122,6 +123,46 @@ def test_a_status_is_an_error_of_ours(
 
     assert type(raised) is error
     assert f"HTTP {status}" in str(raised)
+
+
+OPENAI_TPM = "Limit 30000, Requested 30601. The input or output tokens must be reduced in order to run successfully."
+ANTHROPIC_TPM = "This request would exceed the rate limit for your organization of 20 input tokens per minute."
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (f"Request too large for gpt-4o in organization org-1 on tokens per min (TPM): {OPENAI_TPM}", True),
+        ("Request too large for gpt-x on tokens per min (TPM): Limit 300, Requested 3627. Reduce the input.", True),
+        (
+            "Request too large for model `m` on tokens per minute (TPM): Limit 6,000, Requested 9,000, please reduce",
+            True,
+        ),
+        ("Rate limit reached for m on tokens per minute (TPM): Limit 6000, Used 100, Requested 6001.", True),
+        ("Requested 9000 tokens, over the limit of 6000.", True),
+        (ANTHROPIC_TPM, True),
+        ("Request too large.", True),
+        ("The prompt tokens must be reduced.", True),
+        ("Please reduce your message size and try again.", True),
+        ("This request is larger than your organization's limit.", True),
+        ("Rate limit reached for gpt-4 on tokens per min (TPM): Limit 10000, Used 9500, Requested 800.", False),
+        (ANTHROPIC_TPM.replace("of 20", "of 20,000"), False),
+        ("Requests have exceeded token rate limit of your current tier. Please retry after 26 seconds.", False),
+        ("Too many requests: limit 60 per minute.", False),
+        ("Rate limit exceeded, requested limit: none", False),
+    ],
+)
+def test_a_429_for_a_request_that_no_minute_can_take_is_not_sent_again(
+    http: HttpClient, endpoint: Endpoint, words: str, error: bool
+) -> None:
+    endpoint.answer = reply(429, error_body(words))
+
+    with pytest.raises(ProviderError) as caught:
+        http.post_json("gpt4", endpoint.url, {"text": "word " * 60}, HEADERS)
+
+    assert type(caught.value) is (RequestTooLargeError if error else ProviderRateLimitedError)
+    assert caught.value.is_retryable is not error
+    assert not caught.value.may_be_charged
 
 
 def test_a_providers_words_are_repeated_in_part(http: HttpClient, endpoint: Endpoint) -> None:

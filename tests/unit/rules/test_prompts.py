@@ -39,9 +39,9 @@ def test_without_a_context_there_is_no_block_of_it() -> None:
 
 
 def test_asking_again_says_what_was_wrong() -> None:
-    messages = answer_prompt(make_thread(), nonce=NONCE, problem="there is no answer in it")
+    messages = answer_prompt(make_thread(), nonce=NONCE, problem="could not be read: there is no answer in it")
 
-    assert "could not be read: there is no answer in it" in messages.user
+    assert "Your last reply could not be read: there is no answer in it" in messages.user
     assert "could not be read" not in answer_prompt(make_thread(), nonce=NONCE).user
 
 

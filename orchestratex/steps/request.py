@@ -1,0 +1,62 @@
+"""What one call asks for: how much output, in which form, how freely."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from orchestratex.domain.base import Purpose, Role
+from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import Response
+from orchestratex.providers.base import CompletionRequest
+from orchestratex.rules.prompts import Messages
+from orchestratex.rules.replies import evaluation_schema
+from orchestratex.steps.services import Services
+
+_SEEDS_PER_ITERATION: Final = 1000
+_TEMPERATURES: Final = {True: (0.2, 0.0), False: (0.7, 0.3)}  # by whether it is an evaluation: first, and asked again
+
+
+def make_request(profile: Profile, response: Response, messages: Messages, max_tokens: int) -> CompletionRequest:
+    """The request of one attempt. One that asks again differs in prompt, temperature and seed."""
+    is_again = response.purpose is Purpose.RE_ASK
+    return CompletionRequest(
+        model_name=profile.model_name,
+        model_version=profile.model_version,
+        system=messages.system,
+        user=messages.user,
+        max_tokens=max_tokens,
+        temperature=_TEMPERATURES[response.role is Role.EVALUATOR][is_again],
+        seed=response.iteration_number * _SEEDS_PER_ITERATION + response.ordinal + is_again,
+        idempotency_key=f"{response.id}.{response.attempt}",
+        json_schema=schema_of(profile, response),
+    )
+
+
+def schema_of(profile: Profile, response: Response) -> dict[str, Any] | None:
+    """The form that a reply must have, unless it was in the way."""
+    return None if response.without_schema else role_schema(profile, response.role)
+
+
+def role_schema(profile: Profile, role: Role) -> dict[str, Any] | None:
+    """The form that replies of a role must have, where the dialect can enforce one: only evaluations are pure JSON."""
+    return evaluation_schema() if role is Role.EVALUATOR and profile.supports_json_schema else None
+
+
+def output_limit(profile: Profile, response: Response, services: Services) -> int:
+    """The most tokens that a reply may have: what its role is given, or what a cut-off reply before it asks for."""
+    wanted = response.output_wanted or role_limit(response.role, response.purpose, services)
+    return min(wanted, profile.max_output_tokens)
+
+
+def allowed_output(response: Response, services: Services) -> int:
+    """The output tokens that a reply was allowed; older versions did not note it."""
+    if response.output_limit is not None:
+        return response.output_limit
+    profile = services.profile(response.model_name)
+    return output_limit(profile, response, services) if profile else 0
+
+
+def role_limit(role: Role, purpose: Purpose, services: Services) -> int:
+    """The most tokens that replies of a role are given at first."""
+    is_long = role is not Role.EVALUATOR and purpose is not Purpose.ASSESSMENT
+    return services.settings.answer_max_tokens if is_long else services.settings.evaluation_max_tokens
