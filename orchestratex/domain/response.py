@@ -111,6 +111,10 @@ class Response(Leased):
 
     domain: Domain | None = None  # the thread's, so that a model's record in a domain is one query
 
+    # calls that wait until their model, which takes only so many at once, takes one more
+    seat_wanted_at: UtcDate | None = added(None)  # since when it waits now; None: it does not
+    seat_wait_ms: Millis = added(0.0)  # how long it has waited in all
+
     # the ledger
     purpose: Purpose
     ordinal: Count = 0

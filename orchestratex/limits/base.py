@@ -37,7 +37,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-
 SEAT_S = 150.0  # a seat that nobody frees is free again after this: longer than any call
 
 
@@ -47,6 +46,7 @@ class Wait(float):
     is_for_seat: bool  # as many calls as the model takes at once are under way; else its rates bind
 
     def __new__(cls, seconds: float, *, is_for_seat: bool = False) -> Wait:
+        """A number that says what it waits for."""
         wait = super().__new__(cls, seconds)
         wait.is_for_seat = is_for_seat
         return wait

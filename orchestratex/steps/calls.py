@@ -254,6 +254,9 @@ def _send(sending: _Sending, lease: Lease, services: Services) -> Called:
         return _leave(thread, sent, services)
     except ProviderError as failure:
         return _conclude_failure(sending, failure, services)
+    except Exception:
+        gates.release(sent, services)
+        raise
     services.faults.reach(FaultPoint.CALL_ANSWERED)
     try:
         return _save(sending, completion, lease, services)  # first of all: it is paid for
@@ -293,6 +296,7 @@ def _conclude_late(sending: _Sending, outcome: Outcome, services: Services) -> N
             nothing = AttemptCost(nanos=0, source=CostSource.COMPUTED)
             _keep_late(sending, sending.charge_of(outcome) or nothing, services)
         else:
+            gates.release(sending.response, services)
             _log.error("a call to %s failed by our own error", sending.response.model_name, exc_info=outcome)
     except StoreUnavailableError as error:  # reconcile charges the worst case
         _log.warning("a late answer of %s is not recorded: %s", sending.response.model_name, error)
@@ -332,6 +336,7 @@ def _mark_sent(response: Response, messages: Messages, amount: int, services: Se
             "reserved_nanos": amount,
             "days": response.days,
             "worst_case": max(to_usd(amount), response.worst_case or 0.0),
+            **_end_seat_wait(response, services),
         },
         is_pending=True,
     )
@@ -340,11 +345,35 @@ def _mark_sent(response: Response, messages: Messages, amount: int, services: Se
 def _give_back(thread: Thread, response: Response, passage: gates.Passage, services: Services) -> Called:
     """Let the call wait without a worker. Waiting is no attempt: the reservation stands for the next claim."""
     waiting = {"attempt": response.attempt - 1, "reserved_nanos": response.reserved_nanos, "days": response.days}
+    is_new = passage.is_for_seat and response.seat_wanted_at is None
+    if is_new:
+        waiting["seat_wanted_at"] = services.clock()
     delay_s = max(0.0, passage.wait_s - gates.SHORT_WAIT_S)
     released = services.store.update_response(response, waiting, is_release=True, delay_s=delay_s)
     if released is None:
         return Called(CallState.LEFT, thread, why="the lease was lost before sending")
+    if is_new:
+        _report_wait(thread, response, passage, services)
     return Called(CallState.WAITING, thread, released, delay_s=delay_s, why=passage.why)
+
+
+def _report_wait(thread: Thread, response: Response, passage: gates.Passage, services: Services) -> None:
+    services.journal.write(
+        Component.EVALUATOR if response.role is Role.EVALUATOR else Component.ORCHESTRATOR,
+        "call_waits",
+        f"{response.model_name}'s call waits its turn: {passage.why}",
+        thread=thread,
+        model=response.model_name,
+        response_id=str(response.id),
+    )
+
+
+def _end_seat_wait(response: Response, services: Services) -> dict[str, object]:
+    """What a call records that has waited until its model took one more."""
+    if response.seat_wanted_at is None:
+        return {}
+    waited_ms = max(0.0, (services.clock() - response.seat_wanted_at).total_seconds() * 1000)
+    return {"seat_wanted_at": None, "seat_wait_ms": response.seat_wait_ms + waited_ms}
 
 
 def _has_alternative(thread: Thread, response: Response, services: Services) -> bool:

@@ -76,7 +76,13 @@ def find_stragglers(thread: Thread, services: Services) -> list[Response]:
     done = {response.model_name for response in panel if response.status is ResponseStatus.COMPLETED}
     pending = [response for response in panel if response.status is ResponseStatus.PENDING]
     is_quorum = len(done) >= services.settings.quorum * len(members)
-    return pending if is_quorum and done and all(response.attempt for response in pending) else []
+    is_begun = all(response.attempt and not waits_its_turn(response) for response in pending)
+    return pending if is_quorum and done and is_begun else []
+
+
+def waits_its_turn(response: Response) -> bool:
+    """Whether a call has not left yet because its model takes no more calls at once."""
+    return response.status is ResponseStatus.PENDING and response.seat_wanted_at is not None
 
 
 def close_panel(thread: Thread, services: Services) -> Thread | None:

@@ -312,6 +312,12 @@ class Store(Protocol):
         With `is_pending` also None when the response is no longer wanted: superseded, while its lease stands.
         """
 
+    def end_wait(self, response_id: ObjectId) -> Response | None:
+        """Let a call be claimed now that waits for its model to take one more, as dispatched now.
+
+        None when it is not pending, leased, or does not wait for that. Prompt and raw completion are left out.
+        """
+
     def complete_response(
         self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
     ) -> Response | None:

@@ -339,6 +339,15 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
                 update["not_before"] = self._now() + timedelta(seconds=delay_s)
             return self._put(known, {**update, **_charge(known, response.attempt, charge)})
 
+    def end_wait(self, response_id: ObjectId) -> Response | None:
+        with self._lock:
+            known = self._known(Response, response_id)
+            if known is None or known.status is not ResponseStatus.PENDING:
+                return None
+            if known.lease_token is not None or known.seat_wanted_at is None:
+                return None
+            return self._put(known, {"not_before": None, "dispatched_at": self._now()})
+
     def complete_response(
         self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
     ) -> Response | None:

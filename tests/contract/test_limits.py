@@ -163,7 +163,7 @@ def test_asking_again_after_a_grant_is_a_new_call(lab: Lab) -> None:
 def test_models_have_limits_of_their_own(lab: Lab) -> None:
     lab.book("a")
 
-    assert lab.limiter.book("other", call_id="b", requests_per_minute=60, tokens_per_minute=20_000, tokens=10) == 0
+    assert lab.limiter.book("other", call_id="b", requests_per_minute=60, tokens_per_minute=20_000, tokens=10) == 0.0
 
 
 def test_tokens_pace_calls_too(lab: Lab) -> None:
@@ -305,7 +305,7 @@ def test_seats_are_a_models_own(lab: Lab) -> None:
         "other", call_id="b", requests_per_minute=60_000, tokens_per_minute=10**9, tokens=1, seats=1
     )
 
-    assert wait_s == 0
+    assert wait_s == 0.0
 
 
 @pytest.mark.parametrize("verb", ["correct", "give up", "release", "forget"])

@@ -16,7 +16,7 @@ from orchestratex.errors import (
     ProviderRateLimitedError,
     StoreUnavailableError,
 )
-from orchestratex.limits.base import NoLimiter
+from orchestratex.limits.base import NoLimiter, Wait
 from orchestratex.limits.breaker import BreakerState
 from orchestratex.limits.memory import MemoryLimiter
 from orchestratex.providers.base import CompletionRequest
@@ -34,10 +34,10 @@ class AwayLimiter(NoLimiter):
 
     is_away = True
 
-    def book(self, *arguments: object, **options: object) -> float:
+    def book(self, *arguments: object, **options: object) -> Wait:
         if self.is_away:
             raise LimiterUnavailableError("Redis at 127.0.0.1:6379 does not answer")
-        return 0.0
+        return Wait(0.0)
 
 
 def open_breaker(world: World, model: str) -> None:
