@@ -100,9 +100,11 @@ def run_call(response_id: ObjectId, build: BuildPrompt, services: Services) -> C
         return _call(thread, response, build(thread, response), lease, services)
 
 
-def call_worst_case(profile: Profile, role: Role, messages: Messages, services: Services) -> int:
+def call_worst_case(
+    profile: Profile, role: Role, messages: Messages, services: Services, *, purpose: Purpose = Purpose.ANSWER
+) -> int:
     """The most that a call can cost, in nano-dollars."""
-    max_tokens = _max_tokens(profile, role, Purpose.ANSWER, services)
+    max_tokens = _max_tokens(profile, role, purpose, services)
     given = prompt_tokens(messages.text, json_schema=_schema_of(profile, role))
     return worst_case(profile, input_tokens=given, max_tokens=max_tokens)
 
@@ -129,9 +131,18 @@ def completed_fields(response: Response, text: str, services: Services) -> dict[
 
 
 def _wants(thread: Thread, response: Response) -> bool:
-    """Whether the thread still stands where this call is wanted."""
+    """Whether the thread still stands where this call is wanted; an assessment is until the thread's end."""
+    if response.purpose is Purpose.ASSESSMENT:
+        return not thread.is_ended and thread.due_step is not Step.FINISH
     is_due = thread.due_step is _STEP_BY_ROLE[response.role]
     return not thread.is_ended and is_due and thread.current_iteration == response.iteration_number
+
+
+def _is_still_wanted(thread: Thread, response: Response, services: Services) -> bool:
+    """Whether nothing has happened to the thread since it was read that makes this call useless."""
+    if response.purpose is Purpose.ASSESSMENT:
+        return _wants(services.store.get_thread(thread.id), response)
+    return services.store.is_current(thread)
 
 
 def _leave(thread: Thread, response: Response, services: Services) -> Called:
@@ -165,7 +176,7 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
     response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": hold.amount})
     expectations, characters = services.expectations, len(messages.text)
     estimated = expectations.expect(
-        response.model_name, response.role, characters=characters, max_tokens=hold.max_tokens
+        response.model_name, _kind(response), characters=characters, max_tokens=hold.max_tokens
     )
     passage = gates.pass_gates(response, profile, estimated, services)
     if passage.is_broken and _has_alternative(thread, response, services):
@@ -173,7 +184,7 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
     if passage.wait_s > 0:
         return _give_back(thread, response, passage, services)
     looked_at = time.monotonic()
-    if not services.store.is_current(thread):  # the last look before money is spent
+    if not _is_still_wanted(thread, response, services):  # the last look before money is spent
         gates.give_up(response, passage, services)
         return _leave(thread, response, services)
     sent = _mark_sent(response, messages, hold.amount, services)
@@ -230,7 +241,7 @@ def _send(sending: _Sending, lease: Lease, services: Services) -> Called:
     request = _request(sending.profile, sent, sending.messages, sending.hold.max_tokens)
 
     def is_wanted() -> bool:
-        return services.store.is_current(thread)
+        return _is_still_wanted(thread, sent, services)
 
     def send() -> Completion:
         if time.monotonic() - sending.looked_at > _STALE_LOOK_S and not is_wanted():
@@ -269,8 +280,13 @@ def _call_limit_s(services: Services) -> float:
     return services.settings.connect_timeout_s + services.settings.call_timeout_s + _CALL_MARGIN_S
 
 
+def _kind(response: Response) -> str:
+    """What its length is learnt by: an assessment is shorter than the answer of the same role."""
+    return response.purpose if response.purpose is Purpose.ASSESSMENT else response.role
+
+
 def _report_success(sending: _Sending, completion: Completion, services: Services) -> None:
-    model, role, characters = sending.response.model_name, sending.response.role, len(sending.messages.text)
+    model, role, characters = sending.response.model_name, _kind(sending.response), len(sending.messages.text)
     actual = completion.usage.total_tokens if completion.usage else sending.estimated
     if completion.usage is not None:
         services.expectations.learn(model, role, characters=characters, usage=completion.usage)
@@ -377,7 +393,9 @@ def _end_seat_wait(response: Response, services: Services) -> dict[str, object]:
 
 
 def _has_alternative(thread: Thread, response: Response, services: Services) -> bool:
-    """Whether the thread can do without this call: another model answers, or others of the panel evaluate."""
+    """Whether the thread can do without this call: another model answers, others evaluate, or it is an assessment."""
+    if response.purpose is Purpose.ASSESSMENT:
+        return True
     if response.role is Role.EVALUATOR:
         panel = services.store.panel_of(thread.id, iteration=response.iteration_number)
         open_or_done = {ResponseStatus.PENDING, ResponseStatus.COMPLETED}
@@ -422,7 +440,7 @@ def _hold(
 def _shrink(thread: Thread, response: Response, profile: Profile, given: int, services: Services) -> int | None:
     """How much output the budget still pays for, where that is useful; a cut-off evaluation never is."""
     left = budget.available(thread.session_id, thread.user_id, services)
-    if left is None or response.role is Role.EVALUATOR:
+    if left is None or response.role is Role.EVALUATOR or response.purpose is Purpose.ASSESSMENT:
         return None
     tokens = affordable_output(profile, input_tokens=given, nanos=left)
     return tokens if tokens >= services.settings.useful_answer_tokens else None

@@ -12,6 +12,7 @@ from orchestratex.rules.prompts import Messages, evaluate_prompt, number_critici
 from orchestratex.rules.replies import EvaluationReply, MalformedReplyError, parse_evaluation
 from orchestratex.rules.scoring import overall_score, scoring_weights
 from orchestratex.rules.selection import align_specialty
+from orchestratex.steps.assess import build_assessment, record_assessment
 from orchestratex.steps.calls import Called, CallState, close_failed, completed_fields, run_call
 from orchestratex.steps.panel import close_panel
 from orchestratex.steps.poison import taking_back
@@ -22,7 +23,7 @@ from orchestratex.steps.services import Services
 
 
 def evaluate(thread_id: ObjectId, response_id: ObjectId, services: Services) -> Result:
-    """Get one evaluation; the last of a panel moves the thread on to weigh."""
+    """Get one evaluation, or the author's own beside them; the last of a panel moves the thread on to weigh."""
     called = run_call(response_id, lambda thread, response: _build(thread, response, services), services)
     if called.state is CallState.WAITING:
         return wait(StepName.EVALUATE, response_id, called, services)
@@ -36,6 +37,8 @@ def evaluate(thread_id: ObjectId, response_id: ObjectId, services: Services) -> 
 
 
 def _build(thread: Thread, response: Response, services: Services) -> Messages:
+    if response.purpose is Purpose.ASSESSMENT:
+        return build_assessment(thread, response, services)
     if response.parent_response_id is None:
         raise ValueError(f"response {response.id} evaluates nothing")
     answer = services.store.get_response(response.parent_response_id, brief=True)
@@ -46,6 +49,9 @@ def _read(called: Called, services: Services) -> ObjectId | None:
     """Record the evaluation that came back; the id of the call that asks again when it cannot be read."""
     thread, response = called.thread, called.response
     if thread is None or response is None or response.completion is None:
+        return None
+    if response.purpose is Purpose.ASSESSMENT:
+        record_assessment(called, services)
         return None
     try:
         reply = parse_evaluation(response.completion.text)

@@ -13,6 +13,7 @@ from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.panel import affordable_subset, choose_evaluators
 from orchestratex.rules.prompts import evaluate_prompt
 from orchestratex.steps import budget, gates
+from orchestratex.steps.assess import ask_assessment
 from orchestratex.steps.calls import call_worst_case
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.select import pending_response
@@ -54,9 +55,12 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
     if known and thread.retries:  # it was left behind when the thread ended
         services.store.reopen_responses([response.id for response in known])
     services.faults.reach(FaultPoint.PANEL_INSERTED)
-    return services.store.move_thread(
+    moved = services.store.move_thread(
         thread, Move(Step.EVALUATE, best).fields(thread), deadlines_s=panel_deadlines(services)
     )
+    if moved is not None:
+        ask_assessment(moved, answer, pending, services)
+    return moved
 
 
 def panel_deadlines(services: Services) -> dict[str, float]:
@@ -92,18 +96,35 @@ def close_panel(thread: Thread, services: Services) -> Thread | None:
     return services.store.move_thread(thread, Move(Step.WEIGH).fields(thread))
 
 
-def leave_behind(thread: Thread, services: Services) -> None:
+def leave_behind(thread: Thread, services: Services, *, keeps_assessments: bool = False) -> None:
     """Supersede what is still pending of the thread, and give up the slots that waiting calls have booked.
+
+    Assessments may come until the thread's end.
 
     Nobody who cancels waits for Redis, which may hang: the slots of a cancelled thread lapse by themselves.
     """
     if not services.store.is_current(thread):
         return  # others went on meanwhile: what is pending now is theirs
-    waiting = [r for r in services.store.pending_of(thread.id) if r.lease_token is None and r.not_before is not None]
-    services.store.supersede_responses(thread.id, up_to=thread.current_iteration)
+    pending = services.store.pending_of(thread.id)
+    if keeps_assessments:
+        pending = [response for response in pending if response.purpose is not Purpose.ASSESSMENT]
+    unclaimed = [response for response in pending if response.lease_token is None]
+    services.store.supersede_responses(thread.id, up_to=thread.current_iteration, keeps_assessments=keeps_assessments)
+    for response in unclaimed:
+        _let_money_go(response, services)
+    waiting = [response for response in unclaimed if response.not_before is not None]
     for response in waiting if thread.stop_reason is not StopReason.CANCELLED else ():
         if not gates.forget_booking(response, services):
             break  # Redis is away: asking for each of them would hold up the thread
+
+
+def _let_money_go(response: Response, services: Services) -> None:
+    """Settle what is held for a superseded call that nobody has begun; reconcile does it where others have."""
+    if not response.reserved_nanos:
+        return
+    now = services.store.get_response(response.id, brief=True)  # it may have been claimed before it was superseded
+    if now.lease_token is None:
+        budget.settle(now.model_copy(update={"attempt": now.attempt + 1}), 0, services)
 
 
 def _first_best(thread: Thread, answer: Response) -> dict[str, Any]:

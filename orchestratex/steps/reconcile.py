@@ -19,6 +19,7 @@ from orchestratex.domain.base import (
     CostSource,
     Document,
     LogLevel,
+    Purpose,
     ResponseStatus,
     Role,
     SessionStatus,
@@ -223,7 +224,7 @@ def _has_live_call(thread: Thread, services: Services) -> bool:
     return any(
         response.lease_token is not None or (response.not_before is not None and response.not_before > now)
         for response in services.store.pending_of(thread.id)
-        if response.role is not Role.EVALUATOR
+        if response.role is not Role.EVALUATOR and response.purpose is not Purpose.ASSESSMENT
     )
 
 
@@ -234,7 +235,9 @@ def _send_evaluations(services: Services, *, doubles: bool) -> int:
 
 def _send_call(response: Response, services: Services) -> bool:
     """Announce an evaluation again; supersede an answer that was asked for when its thread had moved on already."""
-    if response.role is Role.EVALUATOR:
+    if response.role is Role.EVALUATOR or (
+        response.purpose is Purpose.ASSESSMENT and not services.store.get_thread(response.thread_id).is_ended
+    ):
         is_ours = services.store.mark_response_sent(response)
         if is_ours:
             announce_call(response, services)

@@ -11,8 +11,9 @@ from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
 from orchestratex.faultpoints import FaultPoint
-from orchestratex.rules.prompts import Messages, answer_prompt, assess_prompt
-from orchestratex.rules.replies import Assessment, MalformedReplyError, parse_answer, parse_assessment
+from orchestratex.rules.prompts import Messages, answer_prompt
+from orchestratex.rules.replies import Assessment, MalformedReplyError, parse_answer
+from orchestratex.steps.assess import assessed_fields
 from orchestratex.steps.calls import Called, CallState, close_failed, completed_fields, run_call
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import open_panel
@@ -97,7 +98,7 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
     if answer.criticism is not None:
         services.store.insert_criticism(answer.criticism)
     completed = services.store.complete_response(
-        response, {**completed_fields(response, answer.text, services), **_assessed(answer.assessment)}
+        response, {**completed_fields(response, answer.text, services), **assessed_fields(answer.assessment)}
     )
     if completed is None:
         return Result(None, "the lease was lost while the reply was read")
@@ -112,35 +113,7 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
         response_id=str(response.id),
         cost_nanos=response.cost_nanos,
     )
-    if answer.assessment is None and not services.ending.is_set():
-        completed = _ask_assessment(thread, completed, services)
     return Result(open_panel(thread, completed, services), "answered")
-
-
-def _assessed(assessment: Assessment | None) -> dict[str, object]:
-    if assessment is None:
-        return {}
-    return {"confidence_score": assessment.confidence, "self_assessment": assessment.self_assessment}
-
-
-def _ask_assessment(thread: Thread, answer: Response, services: Services) -> Response:
-    """Ask once for the assessment that an answer came without; it stays unknown when that does not help."""
-    entry = pending_response(
-        thread, answer.model_name, answer.role, answer.response_type, Purpose.ASSESSMENT, services, parent=answer.id
-    )
-    services.store.insert_responses([entry])
-    text = answer.response_text or ""
-    called = run_call(entry.id, lambda t, _: assess_prompt(t, text, nonce=services.nonce()), services)
-    if called.state is not CallState.SAVED or called.response is None or called.response.completion is None:
-        return answer
-    reply = called.response.completion.text
-    assessment = parse_assessment(reply)
-    if assessment is None:
-        close_failed(called.response, "no assessment in the reply", services)
-        return answer
-    services.store.complete_response(called.response, completed_fields(called.response, reply, services))
-    services.store.update_evaluated(answer.id, _assessed(assessment))
-    return answer.model_copy(update=_assessed(assessment))
 
 
 def _find_answer(thread: Thread, services: Services) -> Response | None:

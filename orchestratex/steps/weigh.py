@@ -13,7 +13,9 @@ from orchestratex.steps.services import Services
 
 def weigh(thread: Thread, services: Services) -> Move:
     """Put the panel's scores together, keep the best response so far, and decide whether to go on."""
-    leave_behind(thread, services)  # stragglers: before reading, so that none arrives in between
+    leave_behind(
+        thread, services, keeps_assessments=True
+    )  # stragglers: before reading, so that none arrives in between
     answer = _answer(thread, services)
     evaluations = services.store.evaluations_of(thread.id, brief=True)
     score = _score(thread, answer, evaluations)

@@ -332,7 +332,9 @@ class Store(Protocol):
         Their attempts go on counting: what an earlier one held or cost stays as it is.
         """
 
-    def supersede_responses(self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS) -> int:
+    def supersede_responses(
+        self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS, keeps_assessments: bool = False
+    ) -> int:
         """Leave a thread's pending responses behind, up to an iteration. Leases stand: calls in flight still settle."""
 
     def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:

@@ -374,9 +374,13 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
                 self._put(response, {**REOPENED, **anew, "dispatched_at": self._now()})
             return len(closed)
 
-    def supersede_responses(self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS) -> int:
+    def supersede_responses(
+        self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS, keeps_assessments: bool = False
+    ) -> int:
         with self._lock:
             found = [r for r in self.pending_of(thread_id) if r.iteration_number <= up_to]
+            if keeps_assessments:
+                found = [response for response in found if response.purpose is not Purpose.ASSESSMENT]
             for response in found:
                 self._put(response, {"status": ResponseStatus.SUPERSEDED})
             return len(found)

@@ -532,12 +532,16 @@ class MongoStore(MongoPlaces, MongoTurns):
         }
         return self._responses.update_many(closed, [{"$set": opened}]).modified_count
 
-    def supersede_responses(self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS) -> int:
-        pending = {
+    def supersede_responses(
+        self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS, keeps_assessments: bool = False
+    ) -> int:
+        pending: _Mongo = {
             "thread_id": thread_id,
             "status": ResponseStatus.PENDING,
             "iteration_number": {"$lte": up_to},
         }
+        if keeps_assessments:
+            pending["purpose"] = {"$ne": Purpose.ASSESSMENT}
         result = self._responses.update_many(pending, {"$set": {"status": ResponseStatus.SUPERSEDED}})
         return result.modified_count
 
