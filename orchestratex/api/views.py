@@ -12,6 +12,7 @@ from orchestratex.domain.base import Score, SessionStatus, StopReason, ThreadSta
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import InputError
+from orchestratex.rules.flow import best_score, describe_best_panel, describe_panel
 from orchestratex.steps.submit import MAX_COST_LIMIT, ThreadRequest
 
 
@@ -59,6 +60,7 @@ class Progress(BaseModel):
     iteration: int
     max_iterations: int
     scores: list[float | None] = Field(description="of each iteration's response, 1-10")
+    evaluations: list[str] = Field(description="how many of the evaluations wanted stand behind each score")
     updated_at: datetime
 
 
@@ -74,6 +76,10 @@ class ThreadView(BaseModel):
     failure_reason: str | None
     final_response: str | None
     final_quality_score: float | None
+    score_note: str | None = Field(description="how many of the evaluations wanted stand behind the score, or why none")
+    score_confidence: float | None = Field(description="how far the score can be trusted, 1-10")
+    evaluations_received: int | None = Field(description="that could be read, of the final response")
+    evaluations_asked: int | None = Field(description="that were wanted, of the final response")
     best_model: str | None
     user_accepted: bool | None
     total_cost: float = Field(description="US dollars")
@@ -102,6 +108,7 @@ def view_thread(thread: Thread) -> ThreadView:
     """A thread for its user."""
     is_completed = thread.thread_status is ThreadStatus.COMPLETED
     scores = sorted(thread.scores, key=lambda each: each.iteration)
+    best = best_score(thread.scores) if is_completed else None
     return ThreadView(
         id=str(thread.id),
         session_id=str(thread.session_id),
@@ -111,12 +118,17 @@ def view_thread(thread: Thread) -> ThreadView:
             iteration=thread.current_iteration,
             max_iterations=thread.options.max_iterations,
             scores=[score.score for score in scores],
+            evaluations=[describe_panel(score, thread.stop_reason) for score in scores],
             updated_at=thread.updated_at,
         ),
         stop_reason=thread.stop_reason,
         failure_reason=thread.failure_reason,
         final_response=thread.final_response if is_completed else None,
         final_quality_score=thread.final_quality_score if is_completed else None,
+        score_note=describe_best_panel(thread) if is_completed else None,
+        score_confidence=best.confidence if best else None,
+        evaluations_received=best.evaluators if best else None,
+        evaluations_asked=best.asked if best else None,
         best_model=thread.best_model_id if is_completed else None,
         user_accepted=thread.user_accepted,
         total_cost=thread.total_cost,

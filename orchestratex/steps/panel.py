@@ -10,7 +10,7 @@ from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import IterationScore, Thread
 from orchestratex.faultpoints import FaultPoint
-from orchestratex.rules.panel import affordable_subset, choose_evaluators
+from orchestratex.rules.panel import affordable_subset, choose_evaluators, wanted_evaluators
 from orchestratex.rules.prompts import evaluate_prompt
 from orchestratex.steps import budget, gates
 from orchestratex.steps.assess import ask_assessment
@@ -29,12 +29,11 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
     where it allows none the thread stops with its best response. None when somebody else moved the thread.
     """
     best = _first_best(thread, answer)
-    evaluators = choose_evaluators(
-        services.usable_profiles(),
-        thread.options,
-        author=answer.model_name,
-        earlier_authors={score.model_name for score in thread.scores},
-    )
+    usable, author = services.usable_profiles(), answer.model_name
+    earlier_authors = {score.model_name for score in thread.scores}
+    evaluators = choose_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors)
+    wanted = wanted_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors)
+    size = max(len(wanted), len(evaluators))
     # after a crash between insert and move the panel is there already, and its money may have been spent
     known = services.store.panel_of(thread.id, iteration=thread.current_iteration)
     started = time.monotonic()
@@ -46,7 +45,7 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
             pending = []
     if evaluators and not pending:
         unscored = IterationScore(
-            iteration=thread.current_iteration, response_id=answer.id, model_name=answer.model_name, score=None
+            iteration=thread.current_iteration, response_id=answer.id, model_name=author, score=None, asked=size
         )
         halt = stop(StopReason.COST_LIMIT, "the cost limit leaves nothing for an evaluation")
         earlier = [score for score in thread.scores if score.iteration != unscored.iteration]
@@ -56,7 +55,9 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
         services.store.reopen_responses([response.id for response in known])
     services.faults.reach(FaultPoint.PANEL_INSERTED)
     moved = services.store.move_thread(
-        thread, Move(Step.EVALUATE, best).fields(thread), deadlines_s=panel_deadlines(services)
+        thread,
+        Move(Step.EVALUATE, {**best, "panel_size": size}).fields(thread),
+        deadlines_s=panel_deadlines(services),
     )
     if moved is not None:
         ask_assessment(moved, answer, pending, services)
