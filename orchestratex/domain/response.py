@@ -97,6 +97,8 @@ class Response(Leased):
     tokens_used: Usage | None = None  # until charged
     cost: Usd | None = None  # sum of the attempts; None until one was sent
 
+    # an answer's: what its author said in a call of its own beside the panel, None where that is switched off, failed
+    # or came too late; an evaluator's confidence is that in its evaluation
     confidence_score: Score | None = None
     self_assessment: str | None = None
     is_selected_best: bool = False

@@ -112,7 +112,8 @@ def leave_behind(thread: Thread, services: Services, *, keeps_assessments: bool 
     unclaimed = [response for response in pending if response.lease_token is None]
     services.store.supersede_responses(thread.id, up_to=thread.current_iteration, keeps_assessments=keeps_assessments)
     for response in unclaimed:
-        _let_money_go(response, services)
+        if response.purpose is Purpose.ASSESSMENT:  # one at the end of most threads; reconcile sees to the others
+            _let_money_go(response, services)
     waiting = [response for response in unclaimed if response.not_before is not None]
     for response in waiting if thread.stop_reason is not StopReason.CANCELLED else ():
         if not gates.forget_booking(response, services):
@@ -120,7 +121,7 @@ def leave_behind(thread: Thread, services: Services, *, keeps_assessments: bool 
 
 
 def _let_money_go(response: Response, services: Services) -> None:
-    """Settle what is held for a superseded call that nobody has begun; reconcile does it where others have."""
+    """Settle what is held for a superseded call that nobody has begun."""
     if not response.reserved_nanos:
         return
     now = services.store.get_response(response.id, brief=True)  # it may have been claimed before it was superseded

@@ -111,6 +111,7 @@ REOPENED: Final[dict[str, Any]] = {  # of a call that is wanted again
     "crashes": 0,
     "dispatches": 0,
     "not_before": None,
+    "seat_wanted_at": None,
     "is_quarantined": False,
     "error_message": None,
     "processing_duration": None,

@@ -462,6 +462,19 @@ def test_a_lease_that_was_renewed_is_not_freed(store: Store, pass_time: PassTime
     assert store.free_response(lost, {}) is None
 
 
+def test_assessments_may_be_kept_when_the_others_are_left_behind(store: Store) -> None:
+    thread = add_thread(store)
+    evaluation = add_response(store, thread_id=thread.id)
+    assessment = add_response(store, thread_id=thread.id, role="primary", response_type="initial", purpose="assessment")
+
+    kept = store.supersede_responses(thread.id, keeps_assessments=True)
+    between = store.get_response(assessment.id).status
+    rest = store.supersede_responses(thread.id)
+
+    assert (kept, between, rest) == (1, "pending", 1)
+    assert {store.get_response(each.id).status for each in (evaluation, assessment)} == {"superseded"}
+
+
 def test_a_call_that_waits_for_its_model_may_be_called_before_its_time(store: Store) -> None:
     held = claim(store, add_response(store))
     store.update_response(held, {"seat_wanted_at": NOW}, is_release=True, delay_s=LONG)
