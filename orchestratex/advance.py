@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bson import ObjectId
 
-from orchestratex.domain.base import CALL_STEPS, Component, LogLevel, SessionStatus, Step, StopReason
+from orchestratex.domain.base import CALL_STEPS, Component, LogLevel, Role, SessionStatus, Step, StopReason
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError, StepFailedError, UnavailableError
 from orchestratex.faultpoints import FaultPoint
@@ -122,14 +122,16 @@ def fan_out(thread_id: ObjectId, services: Services) -> str:
     thread = services.store.get_thread(thread_id)
     if thread.due_step is not Step.EVALUATE:
         return "no panel is open"
-    waiting = [r.id for r in services.store.pending_of(thread_id) if r.lease_token is None and r.attempt == 0]
+    waiting = [r for r in services.store.pending_of(thread_id) if r.lease_token is None and r.attempt == 0]
+    waiting.sort(key=lambda response: response.role is Role.EVALUATOR)  # nobody waits for an assessment: it goes first
     if waiting:
-        services.queue.send_panel(thread_id, waiting)
-        return f"{len(waiting)} evaluations sent"
+        services.queue.send_panel(thread_id, [response.id for response in waiting])
+    if any(response.role is Role.EVALUATOR for response in waiting):
+        return f"{len(waiting)} calls of a panel sent"
     moved = close_panel(thread, services)
     if moved is not None:
         advance(moved.id, services)
-    return "nothing to send"
+    return "no evaluation to send"
 
 
 def _go_on(result: Result, services: Services) -> bool:

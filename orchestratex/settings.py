@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     max_response_bytes: int = Field(default=8_000_000, ge=1000)  # more than this is not an answer
     answer_max_tokens: int = Field(default=2048, ge=16)  # an answer or a revision
     evaluation_max_tokens: int = Field(default=1024, ge=16)
+    # what a model thinks of its own answer: call asks for it beside the panel, and nothing waits for it; off leaves
+    # confidence_score and self_assessment unknown, and saves a short call an iteration
+    assessments: Literal["call", "off"] = "call"
 
     # budgets in US dollars for one UTC day, beside the sessions' own limits; None = no limit
     user_daily_limit: float | None = Field(default=None, ge=0)

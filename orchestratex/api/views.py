@@ -12,6 +12,7 @@ from orchestratex.domain.base import FinishReason, SessionStatus, StopReason, Th
 from orchestratex.domain.inputs import CostLimit, Truth, UserId, WantedScore
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
+from orchestratex.rules.flow import best_score, describe_best_panel, describe_panel
 from orchestratex.steps.submit import ThreadRequest
 
 
@@ -62,6 +63,7 @@ class Progress(BaseModel):
     iteration: int
     max_iterations: int
     scores: list[float | None] = Field(description="of each iteration's response, 1-10")
+    evaluations: list[str] = Field(description="how many of the evaluations wanted stand behind each score")
     updated_at: datetime
 
 
@@ -79,6 +81,10 @@ class ThreadView(BaseModel):
     finish_reason: FinishReason | None = Field(description="why the final response's model stopped writing")
     is_partial: bool = Field(description="the final response is not whole: the output limit or a filter ended it")
     final_quality_score: float | None
+    score_note: str | None = Field(description="how many of the evaluations wanted stand behind the score, or why none")
+    score_confidence: float | None = Field(description="how far the score can be trusted, 1-10")
+    evaluations_received: int | None = Field(description="that could be read, of the final response")
+    evaluations_asked: int | None = Field(description="that were wanted, of the final response")
     best_model: str | None
     user_accepted: bool | None
     total_cost: float = Field(description="US dollars")
@@ -107,6 +113,7 @@ def view_thread(thread: Thread) -> ThreadView:
     """A thread for its user."""
     is_completed = thread.thread_status is ThreadStatus.COMPLETED
     scores = sorted(thread.scores, key=lambda each: each.iteration)
+    best = best_score(thread.scores) if is_completed else None
     return ThreadView(
         id=str(thread.id),
         session_id=str(thread.session_id),
@@ -116,6 +123,7 @@ def view_thread(thread: Thread) -> ThreadView:
             iteration=thread.current_iteration,
             max_iterations=thread.options.max_iterations,
             scores=[score.score for score in scores],
+            evaluations=[describe_panel(score, thread.stop_reason) for score in scores],
             updated_at=thread.updated_at,
         ),
         stop_reason=thread.stop_reason,
@@ -124,6 +132,10 @@ def view_thread(thread: Thread) -> ThreadView:
         finish_reason=thread.final_finish_reason if is_completed else None,
         is_partial=is_completed and thread.is_final_partial,
         final_quality_score=thread.final_quality_score if is_completed else None,
+        score_note=describe_best_panel(thread) if is_completed else None,
+        score_confidence=best.confidence if best else None,
+        evaluations_received=best.evaluators if best else None,
+        evaluations_asked=best.asked if best else None,
         best_model=thread.best_model_id if is_completed else None,
         user_accepted=thread.user_accepted,
         total_cost=thread.total_cost,

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from orchestratex.domain.profile import Profile
     from orchestratex.settings import Settings
 
-COLUMNS = ("model", "provider", "version", "available", "reached by", "$/M in", "$/M out", "quality", "calls")
+COLUMNS = (
+    "model",
+    "provider",
+    "version",
+    "available",
+    "reached by",
+    "$/M in",
+    "$/M out",
+    "at once",
+    "quality",
+    "calls",
+)
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(profiles.add)
@@ -78,6 +89,7 @@ def view_model(profile: Profile, reached_by: str | None) -> dict[str, Any]:
         "reached_by": reached_by,
         "usd_per_million_input_tokens": round(profile.cost_per_input_token * 1e6, 6),
         "usd_per_million_output_tokens": round(profile.cost_per_output_token * 1e6, 6),
+        "max_concurrent_calls": profile.rate_limits.max_concurrent_calls,
         "average_quality_rating": shown.average_quality_rating,
         "success_rate": shown.success_rate,
         "total_requests": shown.total_requests,
@@ -98,6 +110,7 @@ def _make_row(view: dict[str, Any]) -> list[str]:
         view["reached_by"] or "no key is set",
         f"{view['usd_per_million_input_tokens']:g}",
         f"{view['usd_per_million_output_tokens']:g}",
+        str(view["max_concurrent_calls"] or "-"),
         format_score(view["average_quality_rating"]),
         str(view["total_requests"]),
     ]

@@ -28,6 +28,10 @@ ReasoningPrice = Annotated[float | None, typer.Option("--reasoning-price", help=
 PricesAsOf = Annotated[str | None, typer.Option(help="The day of the prices, YYYY-MM-DD; by default today.")]
 Requests = Annotated[int | None, typer.Option(help="What the provider allows, for all workers together.")]
 Tokens = Annotated[int | None, typer.Option(help="What the provider allows, for all workers together.")]
+AtOnce = Annotated[
+    int | None,
+    typer.Option("--max-concurrent", min=0, help="Calls that it takes at once, of all workers; 0: no limit."),
+]
 Context = Annotated[int | None, typer.Option("--context", help="Longest prompt and answer, in tokens.")]
 MaxOutput = Annotated[int | None, typer.Option("--max-output", help="Longest output of a call, in tokens.")]
 Specialties = Annotated[list[str] | None, typer.Option("--specialty", help="Best first; may be repeated.")]
@@ -45,6 +49,7 @@ Names = Annotated[list[str], typer.Argument(help="The models.")]
 
 _MILLION: Final = 1_000_000
 _OUR_OWN: Final = ("target", "name", "json")
+_LIMITS: Final = ("requests_per_minute", "tokens_per_minute", "max_concurrent_calls")
 
 
 def add(
@@ -61,6 +66,7 @@ def add(
     prices_as_of: PricesAsOf = None,
     requests_per_minute: Requests = None,
     tokens_per_minute: Tokens = None,
+    max_concurrent_calls: AtOnce = None,
     max_context_length: Context = None,
     max_output_tokens: MaxOutput = None,
     specialties: Specialties = None,
@@ -101,6 +107,7 @@ def edit(
     prices_as_of: PricesAsOf = None,
     requests_per_minute: Requests = None,
     tokens_per_minute: Tokens = None,
+    max_concurrent_calls: AtOnce = None,
     max_context_length: Context = None,
     max_output_tokens: MaxOutput = None,
     specialties: Specialties = None,
@@ -138,7 +145,9 @@ def _read_fields(context: typer.Context) -> dict[str, Any]:
     given = {
         name: value for name, value in context.params.items() if name not in _OUR_OWN and value not in (None, [], ())
     }
-    limits = {name: given.pop(name) for name in ("requests_per_minute", "tokens_per_minute") if name in given}
+    limits = {name: given.pop(name) for name in _LIMITS if name in given}
+    if limits.get("max_concurrent_calls") == 0:
+        limits["max_concurrent_calls"] = None
     prices = {name: value / _MILLION for name, value in given.items() if name.startswith("cost_per_")}
     return {**given, **prices, **({"rate_limits": limits} if limits else {})}
 

@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from orchestratex.cli.output import format_cost, format_score, make_console, say
-from orchestratex.cli.snapshot import Snapshot, describe_scores
+from orchestratex.cli.snapshot import Snapshot, describe_panels, describe_scores
 
 
 class View(Protocol):
@@ -92,6 +92,8 @@ def describe(snapshot: Snapshot) -> list[tuple[str, str]]:
     if snapshot.waiting:
         pairs.append(("waiting", ", ".join(snapshot.waiting)))
     if thread.scores:
-        pairs.append(("scores", " → ".join(format_score(score) for score in describe_scores(thread))))
+        panels = zip(describe_scores(thread), describe_panels(thread), strict=True)
+        shown = (panel if score is None else f"{format_score(score)} ({panel})" for score, panel in panels)
+        pairs.append(("scores", " → ".join(shown)))
     pairs.append(("cost", format_cost(snapshot.cost_nanos)))
     return pairs

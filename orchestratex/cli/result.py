@@ -6,6 +6,7 @@ from orchestratex.cli.output import format_cost, format_score, print_pairs, prin
 from orchestratex.cli.snapshot import Snapshot, describe_scores
 from orchestratex.domain.base import FILTERED, ThreadStatus
 from orchestratex.domain.thread import Thread
+from orchestratex.rules.flow import describe_best_panel
 
 
 def print_result(snapshot: Snapshot, *, uses_sandbox: bool = False) -> None:
@@ -58,10 +59,15 @@ def describe_partial(thread: Thread) -> str:
 
 
 def describe_score(thread: Thread) -> str:
-    """The score of the first response and of the one that is shown."""
+    """The score of the first response and of the one that is shown, and how many evaluations stand behind it."""
     final = format_score(thread.final_quality_score)
     scores = describe_scores(thread)
-    if not thread.is_ended or not scores or thread.best_model_id is None:
-        return " → ".join(format_score(score) for score in scores) or "-"
-    first = format_score(scores[0])
-    return f"{first} → {final} ({thread.best_model_id})" if len(scores) > 1 else f"{final} ({thread.best_model_id})"
+    panel = describe_best_panel(thread)
+    if panel is None:
+        return "-"
+    if thread.final_quality_score is None and thread.is_ended:
+        return panel
+    if not thread.is_ended or thread.best_model_id is None:
+        return f"{' → '.join(format_score(score) for score in scores)}, {panel}"
+    first = f"{format_score(scores[0])} → " if len(scores) > 1 else ""
+    return f"{first}{final} ({thread.best_model_id}), {panel}"

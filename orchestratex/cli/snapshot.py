@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from bson import ObjectId
 
-from orchestratex.domain.base import ResponseStatus, Role, ThreadStatus, to_usd
+from orchestratex.domain.base import Purpose, ResponseStatus, Role, ThreadStatus, to_usd
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
+from orchestratex.rules.flow import best_score, describe_best_panel, describe_panel
 from orchestratex.steps.services import Services
 
 _DOES: Final = {
@@ -30,7 +31,7 @@ class Snapshot:
     @property
     def working(self) -> list[str]:
         """The models whose calls a worker holds, with what they do."""
-        return sorted(f"{r.model_name} {_DOES[r.role]}" for r in self._pending if r.lease_token is not None)
+        return sorted(f"{r.model_name} {_describe_work(r)}" for r in self._pending if r.lease_token is not None)
 
     @property
     def waiting(self) -> list[str]:
@@ -63,6 +64,10 @@ class Snapshot:
         return [response for response in self.responses if response.status is ResponseStatus.PENDING]
 
 
+def _describe_work(response: Response) -> str:
+    return "assesses its answer" if response.purpose is Purpose.ASSESSMENT else _DOES[response.role]
+
+
 def take_snapshot(thread_id: ObjectId, services: Services) -> Snapshot:
     """Read a thread and its calls. Raises NotFoundError."""
     thread = services.store.get_thread(thread_id)
@@ -74,9 +79,16 @@ def describe_scores(thread: Thread) -> list[float | None]:
     return [score.score for score in sorted(thread.scores, key=lambda each: each.iteration)]
 
 
+def describe_panels(thread: Thread) -> list[str]:
+    """How many of the evaluations wanted stand behind each iteration's score."""
+    scores = sorted(thread.scores, key=lambda each: each.iteration)
+    return [describe_panel(score, thread.stop_reason) for score in scores]
+
+
 def view_thread(thread: Thread) -> dict[str, Any]:
     """What the thread's user may see: a final response when it is completed, never an intermediate one."""
     is_completed = thread.thread_status is ThreadStatus.COMPLETED
+    best = best_score(thread.scores) if is_completed else None
     return {
         "thread_id": str(thread.id),
         "session_id": str(thread.session_id),
@@ -85,12 +97,17 @@ def view_thread(thread: Thread) -> dict[str, Any]:
         "iteration": thread.current_iteration,
         "max_iterations": thread.options.max_iterations,
         "scores": describe_scores(thread),
+        "evaluations": describe_panels(thread),
         "stop_reason": thread.stop_reason.value if thread.stop_reason else None,
         "failure_reason": thread.failure_reason,
         "final_response": thread.final_response if is_completed else None,
         "finish_reason": thread.final_finish_reason.value if is_completed and thread.final_finish_reason else None,
         "is_partial": is_completed and thread.is_final_partial,
         "final_quality_score": thread.final_quality_score if is_completed else None,
+        "score_note": describe_best_panel(thread) if is_completed else None,
+        "score_confidence": best.confidence if best else None,
+        "evaluations_received": best.evaluators if best else None,
+        "evaluations_asked": best.asked if best else None,
         "best_model": thread.best_model_id if is_completed else None,
         "total_cost": thread.total_cost,
         "total_tokens_used": thread.total_tokens_used,

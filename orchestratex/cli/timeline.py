@@ -9,11 +9,13 @@ from rich.tree import Tree
 from orchestratex.cli.documents import ThreadDocuments
 from orchestratex.cli.output import format_cost, format_score, shorten
 from orchestratex.cli.result import describe_partial, describe_score
-from orchestratex.domain.base import FILTERED, FinishReason, Role, SelectionPhase
+from orchestratex.domain.base import FILTERED, FinishReason, Purpose, Role, SelectionPhase, StopReason
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
+from orchestratex.domain.thread import IterationScore
+from orchestratex.rules.flow import describe_panel
 from orchestratex.terminal import escape
 
 EXCERPT: Final = 160
@@ -64,12 +66,17 @@ def _draw_iteration(tree: Tree, iteration: int, documents: ThreadDocuments) -> N
     _draw_panel(branch, iteration, documents)
     for score in documents.thread.scores:
         if score.iteration == iteration:
-            noise = "" if score.standard_error is None else f" ± {score.standard_error:.2f}"
-            better = ", better than the best before it" if score.improved else ""
-            branch.add(
-                f"score {format_score(score.score)}{noise} of {score.evaluators} evaluators, "
-                f"{score.severe} severe objections{better}"
-            )
+            branch.add(_describe_score(score, documents.thread.stop_reason))
+
+
+def _describe_score(score: IterationScore, stop_reason: StopReason | None) -> str:
+    panel = describe_panel(score, stop_reason)
+    if score.score is None:
+        return panel
+    noise = "" if score.standard_error is None else f" ± {score.standard_error:.2f}"
+    trust = "" if score.confidence is None else f" (confidence {score.confidence:.2f})"
+    better = ", better than the best before it" if score.improved else ""
+    return f"score {score.score:.2f}{noise} of {panel}{trust}, {score.severe} severe objections{better}"
 
 
 def _draw_selection(tree: Tree, selection: Selection) -> None:
@@ -88,6 +95,9 @@ def _draw_selection(tree: Tree, selection: Selection) -> None:
 
 
 def _draw_response(tree: Tree, response: Response) -> None:
+    if response.purpose is Purpose.ASSESSMENT:
+        _draw_assessment(tree, response)
+        return
     best = ", the best" if response.is_selected_best else ""
     branch = tree.add(
         f"{response.response_type.value} response of {response.model_name}: {_describe_call(response)}, "
@@ -97,8 +107,16 @@ def _draw_response(tree: Tree, response: Response) -> None:
         branch.add(f"asked again: the reply before it {shorten(response.asked_again_for, EXCERPT)}")
     if response.response_text:
         branch.add(shorten(response.response_text, EXCERPT))
+    if response.self_assessment:
+        confidence = format_score(response.confidence_score)
+        branch.add(f"its author, confidence {confidence}: {shorten(response.self_assessment, EXCERPT)}")
     if response.error_message:
         branch.add(f"error: {shorten(response.error_message, EXCERPT)}")
+
+
+def _draw_assessment(tree: Tree, response: Response) -> None:
+    error = f": {shorten(response.error_message, EXCERPT)}" if response.error_message else ""
+    tree.add(f"assessment of its answer by {response.model_name}: {_describe_call(response)}{error}")
 
 
 def _draw_panel(tree: Tree, iteration: int, documents: ThreadDocuments) -> None:
@@ -153,6 +171,10 @@ def _describe_call(response: Response) -> str:
         parts.append(f"{response.attempt} attempts")
     if response.refusals:
         parts.append(f"{response.refusals} refused connections")
+    if response.seat_wait_ms > 0:
+        parts.append(f"waited {response.seat_wait_ms / 1000:.1f} s for its turn")
+    elif response.seat_wanted_at is not None:
+        parts.append("waits its turn")
     return ", ".join([*parts, *describe_end(response)])
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from orchestratex.domain.base import (
     Specialty,
     Usd,
     UtcDate,
+    added,
 )
 
 
@@ -24,6 +25,7 @@ class RateLimits(Record):
 
     requests_per_minute: int = Field(ge=1)
     tokens_per_minute: int = Field(ge=1)
+    max_concurrent_calls: Annotated[int, Field(ge=1)] | None = added(None)  # under way at once; None: no limit
 
 
 class PerformanceMetrics(Record):

@@ -99,6 +99,8 @@ class Response(Leased):
     tokens_used: Usage | None = None  # until charged
     cost: Usd | None = None  # sum of the attempts; None until one was sent
 
+    # an answer's: what its author said in a call of its own beside the panel, None where that is switched off, failed
+    # or came too late; an evaluator's confidence is that in its evaluation
     confidence_score: Score | None = None
     self_assessment: str | None = None
     is_selected_best: bool = False
@@ -118,6 +120,9 @@ class Response(Leased):
     without_schema: bool = added(False)  # the reply's schema is left out: it was in the way
     refusals: Count = added(0)  # connections that were refused: they cost nothing and use up no attempt
     refused_since: UtcDate | None = added(None)  # when the first of them was
+    # calls that wait until their model, which takes only so many at once, takes one more
+    seat_wanted_at: UtcDate | None = added(None)  # since when it waits now; None: it does not
+    seat_wait_ms: Millis = added(0.0)  # how long it has waited in all
 
     # the ledger
     purpose: Purpose

@@ -50,7 +50,9 @@ class IterationScore(Record):
     model_name: ModelName
     score: Score | None  # None: no evaluation arrived
     standard_error: float | None = Field(default=None, ge=0)  # of the mean over evaluators; None with one evaluator
-    evaluators: Count = 0
+    evaluators: Count = 0  # whose evaluations came and could be read
+    asked: Count | None = added(None)  # evaluators that the panel should have had; None: not known, of older threads
+    confidence: Score | None = added(None)  # how far the score can be trusted; see rules.scoring.panel_confidence
     severe: Count = 0  # severe criticisms in it
     improved: bool = False  # better than the best before it by more than the evaluators' noise
 
@@ -99,6 +101,7 @@ class Thread(Leased):
     options: ThreadOptions = ThreadOptions()
     total_cost_nanos: Nanos = 0
     scores: list[IterationScore] = []
+    panel_size: Count | None = added(None)  # evaluators that the present panel should have
     failed_models: list[ModelName] = []  # could not answer in this thread: not selected again
     panel_deadline: UtcDate | None = None  # after it a panel is weighed with what has come
     quorum_deadline: UtcDate | None = added(None)  # after it a quorum of the panel is enough

@@ -1,4 +1,4 @@
-"""What the limits promise: requests and tokens per minute of a model, shared by whoever calls it.
+"""What the limits promise: requests and tokens per minute and calls at once of a model, shared by whoever calls it.
 
 **The schedule.** Each model has a clock of its own that runs at most as fast as time: it stands still in a pause and
 runs slower after a 429. A call books the next slot on that clock; slots are a request's share of the minute apart (GCRA
@@ -23,6 +23,13 @@ the charges of all grants in the 61 s before it are at most `tokens_per_minute`,
 
 A call estimated above the limit goes when the log holds no tokens, and pays for all of them before the next one goes.
 A due call that does not fit stops the clock for all until enough has left the log: nothing smaller overtakes it.
+
+**Seats.** A model that takes so many calls at once has so many seats. A granted call sits in one until it is corrected,
+released or forgotten, at the longest for the lease that it was booked with: a caller that dies frees it by doing
+nothing. Who finds no seat stands in line, in the order of first asking, before it books anything of the minute. A seat
+goes to the first in line who is on time; who comes later than it was told to keeps its place for a minute, but others
+may pass meanwhile. Asking again under the id of a call that still sits takes no second seat. Whoever frees a seat is
+told whose turn it is, and may call them; nobody has to, for they come back by themselves.
 """
 
 from __future__ import annotations
@@ -30,23 +37,61 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+SEAT_S = 150.0  # a seat that nobody frees is free again after this: longer than any call
+
+
+class Wait(float):
+    """Seconds until a call should ask again; 0.0: it may go now."""
+
+    is_for_seat: bool  # as many calls as the model takes at once are under way; else its rates bind
+
+    def __new__(cls, seconds: float, *, is_for_seat: bool = False) -> Wait:
+        """A number that says what it waits for."""
+        wait = super().__new__(cls, seconds)
+        wait.is_for_seat = is_for_seat
+        return wait
+
+
+CallIds = tuple[str, ...]
+
 
 class Limiter(Protocol):
     """Shared limits by model. Every verb raises LimiterUnavailableError; the caller then sends nothing."""
 
-    def book(self, model: str, *, call_id: str, requests_per_minute: int, tokens_per_minute: int, tokens: int) -> float:
-        """Ask to send a call of about `tokens` tokens: 0.0 to send it now, else the seconds until its slot.
+    def book(
+        self,
+        model: str,
+        *,
+        call_id: str,
+        requests_per_minute: int,
+        tokens_per_minute: int,
+        tokens: int,
+        seats: int | None = None,
+        seat_s: float = SEAT_S,
+    ) -> Wait:
+        """Ask to send a call of about `tokens` tokens: 0.0 to send it now, else the seconds until it should ask again.
+
+        `seats` is how many calls the model takes at once (None: no limit), `seat_s` the most that this call may take.
 
         A wait is a booking under `call_id`: come back with the same id when it is over. Earlier, the rest of the wait
         is returned; more than a minute late, the slot is lost and the next one booked. A grant ends the booking: asking
         again under the same id is a new call.
         """
 
-    def correct(self, model: str, *, call_id: str, estimated: int, actual: int) -> None:
-        """Charge the last grant of `call_id` with its actual tokens, once; 0 if it was never sent."""
+    def correct(self, model: str, *, call_id: str, estimated: int, actual: int) -> CallIds:
+        """Charge the last grant of `call_id` with its actual tokens, once; 0 if it was never sent. Frees its seat.
 
-    def forget(self, model: str, *, call_id: str) -> None:
-        """Give up a booking that nobody will come back for; those at the end of the queue make room."""
+        Returns the waiting calls whose turn it is to sit, the first in line first.
+        """
+
+    def release(self, model: str, *, call_id: str) -> CallIds:
+        """Free the seat of a call that is over, and leave its charge as it is. Returns whose turn it is."""
+
+    def forget(self, model: str, *, call_id: str) -> CallIds:
+        """Give up a booking that nobody will come back for, and its place in line; those behind it make room.
+
+        Returns whose turn it is.
+        """
 
     def ping(self) -> None:
         """Ask whether there is anybody to ask."""
@@ -77,6 +122,10 @@ class Pacing:
     incident: float = 1 / 6  # of a minute: 429s within it are one incident
     prior: float = 0.25  # share of an estimate that a call really uses, until learned: early costs a question only
     learning: float = 0.1  # weight of the newest call in what is learned
+    taken: float = 1 / 20  # of a minute: how long a call sits, until learned
+    early: float = 1 / 8  # of that time: the first in line ask so often, for nobody may have called them
+    seat_least: float = 1 / 120  # of a minute: who waits for a seat asks no sooner
+    seat_most: float = 1 / 6  # of a minute: and no later, whatever stands before it
 
     @property
     def window_s(self) -> float:
@@ -95,15 +144,23 @@ class NoLimiter:
         requests_per_minute: int,  # noqa: ARG002
         tokens_per_minute: int,  # noqa: ARG002
         tokens: int,  # noqa: ARG002
-    ) -> float:
+        seats: int | None = None,  # noqa: ARG002
+        seat_s: float = SEAT_S,  # noqa: ARG002
+    ) -> Wait:
         """See Limiter."""
-        return 0.0
+        return Wait(0.0)
 
-    def correct(self, model: str, *, call_id: str, estimated: int, actual: int) -> None:
+    def correct(self, model: str, *, call_id: str, estimated: int, actual: int) -> CallIds:  # noqa: ARG002
         """See Limiter."""
+        return ()
 
-    def forget(self, model: str, *, call_id: str) -> None:
+    def release(self, model: str, *, call_id: str) -> CallIds:  # noqa: ARG002
         """See Limiter."""
+        return ()
+
+    def forget(self, model: str, *, call_id: str) -> CallIds:  # noqa: ARG002
+        """See Limiter."""
+        return ()
 
     def ping(self) -> None:
         """See Limiter."""

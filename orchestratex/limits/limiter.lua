@@ -1,8 +1,9 @@
 -- The schedule of limits/base.py for one model, in one step, judged by Redis' clock. Twin: limits/memory.py.
 -- KEYS: lane (hash), slots (zset: call by slot), booked (hash: call to "tokens called"),
---       log (zset: grant by time), charged (hash: grant to "tokens paced", paced -1 once corrected)
+--       log (zset: grant by time), charged (hash: grant to "tokens paced", paced -1 once corrected),
+--       line (zset: call by ticket), expected (zset: call by when others may pass it), seated (zset: call by its end)
 -- ARGV: verb, call, then its numbers. The constants in capitals stand above this text (limits/shared.py).
-local lane_key, slots_key, booked_key, log_key, charged_key = unpack(KEYS)
+local lane_key, slots_key, booked_key, log_key, charged_key, line_key, expected_key, seated_key = unpack(KEYS)
 local verb, call = ARGV[1], ARGV[2]
 local EPSILON_S, TICK_S = 1e-5, 0.001
 local WINDOW_S, RECOVERY_PER_S = MINUTE_S * (1 + MARGIN), RECOVERY / MINUTE_S
@@ -11,7 +12,8 @@ local time = redis.call('TIME')
 local real_now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 
 local NAMES = {'now', 'clock', 'speed', 'pause_until', 'slowed_until', 'hold_until', 'requests_at', 'tokens_at',
-               'gate_at', 'granted', 'ratio', 'debt_s', 'rpm', 'tpm', 'charged', 'number'}
+               'gate_at', 'granted', 'ratio', 'debt_s', 'rpm', 'tpm', 'charged', 'number',
+               'seats', 'seat_s', 'taken_s', 'ticket'}
 local lane = {}
 local stored = redis.call('HMGET', lane_key, 'holder', unpack(NAMES))
 for i, name in ipairs(NAMES) do lane[name] = tonumber(stored[i + 1]) end
@@ -21,7 +23,12 @@ if not lane.now then -- nothing is known: one call may go, and there is no credi
           requests_at = real_now, tokens_at = real_now + CREDIT * MINUTE_S, gate_at = real_now, granted = 0,
           ratio = PRIOR, debt_s = CREDIT * MINUTE_S, rpm = 1, tpm = 1, charged = 0, number = 0}
 end
-if verb == 'book' then lane.rpm, lane.tpm = tonumber(ARGV[3]), tonumber(ARGV[4]) end
+lane.seats, lane.seat_s, lane.ticket = lane.seats or 0, lane.seat_s or 0, lane.ticket or 0
+lane.taken_s = lane.taken_s or TAKEN * MINUTE_S
+if verb == 'book' then
+  lane.rpm, lane.tpm = tonumber(ARGV[3]), tonumber(ARGV[4])
+  lane.seats, lane.seat_s = tonumber(ARGV[6]), tonumber(ARGV[7])
+end
 local request_s, token_s = MINUTE_S / (PACE * lane.rpm), MINUTE_S / (PACE * lane.tpm)
 
 local function numbers(text)
@@ -61,6 +68,11 @@ local function drop(id)
   lane.tokens_at = math.max(lane.clock, math.min(paid_at, latest + CREDIT * MINUTE_S))
 end
 
+local function leave_line(id)
+  redis.call('ZREM', line_key, id)
+  redis.call('ZREM', expected_key, id)
+end
+
 local function advance()
   local now = math.max(real_now, lane.now)
   lane.debt_s = math.max(0, lane.debt_s - lane.speed * math.max(0, now - math.max(lane.now, lane.pause_until)))
@@ -78,6 +90,63 @@ local function advance()
   end
   local lost = lane.clock - GRACE * MINUTE_S
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', slots_key, '-inf', lost)) do drop(id) end
+  if lane.seats > 0 then
+    redis.call('ZREMRANGEBYSCORE', seated_key, '-inf', now) -- their callers are dead
+    local missing = now - GRACE * MINUTE_S
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', expected_key, '-inf', missing)) do leave_line(id) end
+  end
+end
+
+-- those whose turn it is: as many as seats are free, and who is late before them
+local function next_in_line()
+  local found, on_time, start = {}, 0, 0
+  local free = lane.seats - redis.call('ZCARD', seated_key)
+  while on_time < free do
+    local ids = redis.call('ZRANGE', line_key, start, start + 31)
+    if #ids == 0 then break end
+    for _, id in ipairs(ids) do
+      if on_time >= free then break end
+      found[#found + 1] = id
+      if tonumber(redis.call('ZSCORE', expected_key, id) or 0) >= lane.now then on_time = on_time + 1 end
+    end
+    start = start + 32
+  end
+  return found
+end
+
+local function expect(seconds)
+  redis.call('ZADD', expected_key, lane.now + seconds + PATIENCE * MINUTE_S, call)
+end
+
+local function stand_in_line()
+  if redis.call('ZSCORE', seated_key, call) then return 0 end -- its own seat, of an attempt that died
+  if not redis.call('ZSCORE', line_key, call) then
+    lane.ticket = lane.ticket + 1
+    redis.call('ZADD', line_key, lane.ticket, call)
+  end
+  expect(0)
+  for _, id in ipairs(next_in_line()) do if id == call then return 0 end end
+  local turns = math.floor(redis.call('ZRANK', line_key, call) / lane.seats)
+  local wait_s = lane.taken_s * (turns + EARLY)
+  wait_s = math.max(SEAT_LEAST * MINUTE_S, math.min(SEAT_MOST * MINUTE_S, wait_s))
+  expect(wait_s)
+  return wait_s
+end
+
+local function sit_down()
+  leave_line(call)
+  redis.call('ZADD', seated_key, lane.now + lane.seat_s, call)
+end
+
+-- frees the seat of the call; `is_done` when how long it took says something about the model
+local function stand_up(is_done)
+  local until_at = redis.call('ZSCORE', seated_key, call)
+  if not until_at then return end
+  redis.call('ZREM', seated_key, call)
+  if is_done then
+    local taken_s = math.max(0, lane.now - (tonumber(until_at) - lane.seat_s))
+    lane.taken_s = lane.taken_s + LEARNING * (taken_s - lane.taken_s)
+  end
 end
 
 local function save_booking(booking)
@@ -139,7 +208,7 @@ local function grant(booking)
   lane.granted = math.max(lane.granted, booking.slot)
 end
 
-local function book(tokens)
+local function pace(tokens)
   local booking = find_booking() or append(tokens)
   if booking.slot > lane.clock + EPSILON_S then return wait_for(booking.slot) end
   if lane.now < lane.pause_until then return math.max(TICK_S, lane.pause_until - lane.now) end
@@ -168,6 +237,15 @@ local function book(tokens)
   if holder == call or lane.now >= lane.hold_until then holder, lane.hold_until = '', 0 end
   grant(booking)
   return 0
+end
+
+local function book(tokens)
+  if lane.seats == 0 then return pace(tokens), 0 end
+  local wait_s = stand_in_line()
+  if wait_s > 0 then return wait_s, 1 end
+  wait_s = pace(tokens)
+  if wait_s == 0 then sit_down() elseif redis.call('ZSCORE', line_key, call) then expect(wait_s) end
+  return wait_s, 0
 end
 
 local function correct(estimated, actual)
@@ -203,14 +281,23 @@ local function save()
   redis.call('HSET', lane_key, unpack(fields))
   local latest = math.max(lane.requests_at, lane.tokens_at, lane.gate_at, lane.clock + lane.debt_s)
   local ttl_s = wait_for(latest) + GRACE * MINUTE_S + WINDOW_S + (1 - lane.speed) / RECOVERY_PER_S + 1
+  if lane.seats > 0 then ttl_s = math.max(ttl_s, lane.seat_s + 1) end
   for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, math.ceil(ttl_s * 1000)) end
 end
 
 advance()
-local answer = 0
-if verb == 'book' then answer = book(math.max(0, tonumber(ARGV[5])))
-elseif verb == 'correct' then answer = correct(tonumber(ARGV[3]), tonumber(ARGV[4]))
-elseif verb == 'forget' then drop(call)
-elseif verb == 'pause' then pause(tonumber(ARGV[3])) end
+local answer, is_for_seat, woken = 0, 0, {}
+if verb == 'book' then answer, is_for_seat = book(math.max(0, tonumber(ARGV[5])))
+elseif verb == 'pause' then pause(tonumber(ARGV[3]))
+elseif verb == 'correct' then
+  correct(tonumber(ARGV[3]), tonumber(ARGV[4]))
+  stand_up(tonumber(ARGV[4]) > 0)
+elseif verb == 'release' then stand_up(true)
+elseif verb == 'forget' then
+  drop(call)
+  leave_line(call)
+  stand_up(false)
+end
+if verb ~= 'book' and verb ~= 'pause' and lane.seats > 0 then woken = next_in_line() end
 save()
-return string.format('%.6f', answer)
+return string.format('%.6f %d %s', answer, is_for_seat, table.concat(woken, ' '))

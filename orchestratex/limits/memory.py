@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from orchestratex.limits.base import Pacing
+from orchestratex.limits.base import SEAT_S, CallIds, Pacing, Wait
+from orchestratex.limits.line import Line
 
 _EPSILON_S = 1e-5
 _TICK_S = 0.001
@@ -23,22 +24,47 @@ class MemoryLimiter:
         self._lanes: dict[str, _Lane] = {}
         self._lock = threading.Lock()
 
-    def book(self, model: str, *, call_id: str, requests_per_minute: int, tokens_per_minute: int, tokens: int) -> float:
+    def book(
+        self,
+        model: str,
+        *,
+        call_id: str,
+        requests_per_minute: int,
+        tokens_per_minute: int,
+        tokens: int,
+        seats: int | None = None,
+        seat_s: float = SEAT_S,
+    ) -> Wait:
         """See Limiter."""
         with self._lock:
             lane = self._lane(model)
             lane.set_limits(requests_per_minute, tokens_per_minute)
-            return lane.book(call_id, max(0, tokens))
+            lane.line.seats, lane.line.seat_s = seats or 0, seat_s
+            return lane.book_seat(call_id, max(0, tokens)) if seats else Wait(lane.book(call_id, max(0, tokens)))
 
-    def correct(self, model: str, *, call_id: str, estimated: int, actual: int) -> None:
+    def correct(self, model: str, *, call_id: str, estimated: int, actual: int) -> CallIds:
         """See Limiter."""
         with self._lock:
-            self._lane(model).correct(call_id, estimated, actual)
+            lane = self._lane(model)
+            lane.correct(call_id, estimated, actual)
+            lane.line.rise(call_id, lane.now, is_done=actual > 0)
+            return lane.line.next(lane.now)
 
-    def forget(self, model: str, *, call_id: str) -> None:
+    def release(self, model: str, *, call_id: str) -> CallIds:
         """See Limiter."""
         with self._lock:
-            self._lane(model).drop(call_id)
+            lane = self._lane(model)
+            lane.line.rise(call_id, lane.now, is_done=True)
+            return lane.line.next(lane.now)
+
+    def forget(self, model: str, *, call_id: str) -> CallIds:
+        """See Limiter."""
+        with self._lock:
+            lane = self._lane(model)
+            lane.drop(call_id)
+            lane.line.leave(call_id)
+            lane.line.rise(call_id, lane.now, is_done=False)
+            return lane.line.next(lane.now)
 
     def ping(self) -> None:
         """See Limiter."""
@@ -94,8 +120,10 @@ class _Lane:
     log: deque[_Grant] = field(default_factory=deque)
     uncorrected: dict[str, _Grant] = field(default_factory=dict)
     charged: int = 0
+    line: Line = field(init=False)  # before its seats, where calls at once are limited
 
     def __post_init__(self) -> None:
+        self.line = Line(self.pacing)
         self.clock = self.requests_at = self.gate_at = self.now
         self.debt_s = self._credit_s  # nothing is known: no credit
         self.tokens_at = self.now + self.debt_s
@@ -126,6 +154,19 @@ class _Lane:
         lost = self.clock - self.pacing.grace * self.pacing.minute_s
         for call_id in [each for each, booking in self.bookings.items() if booking.slot < lost]:
             self.drop(call_id)
+        self.line.advance(now)
+
+    def book_seat(self, call_id: str, tokens: int) -> Wait:
+        """First a seat, then the minute's rates."""
+        wait_s = self.line.stand(call_id, self.now)
+        if wait_s > 0:
+            return Wait(wait_s, is_for_seat=True)
+        wait_s = self.book(call_id, tokens)
+        if wait_s == 0:
+            self.line.sit(call_id, self.now)
+        elif call_id in self.line.waiting:
+            self.line.expect(call_id, wait_s, self.now)
+        return Wait(wait_s)
 
     def book(self, call_id: str, tokens: int) -> float:
         booking = self.bookings.get(call_id) or self._append(call_id, tokens)

@@ -15,13 +15,13 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from orchestratex.brokers import check_certificates, is_sentinel, parse_sentinels, sentinel_options
 from orchestratex.errors import LimiterUnavailableError
-from orchestratex.limits.base import Pacing
+from orchestratex.limits.base import SEAT_S, CallIds, Pacing, Wait
 
 Client = redis.Redis  # one a process, safe among threads
 
 _TIMEOUT_S = 2.0  # a limiter that answers later than this is as good as away
 _HEALTH_CHECK_S = 15
-_KEYS = ("lane", "slots", "booked", "log", "charged")
+_KEYS = ("lane", "slots", "booked", "log", "charged", "line", "expected", "seated")
 
 
 def connect(
@@ -94,17 +94,33 @@ class RedisLimiter:
         constants = pacing or Pacing()
         self._script = Script(client, path, prefix=f"{prefix}limit:", keys=_KEYS, constants=constants)
 
-    def book(self, model: str, *, call_id: str, requests_per_minute: int, tokens_per_minute: int, tokens: int) -> float:
+    def book(
+        self,
+        model: str,
+        *,
+        call_id: str,
+        requests_per_minute: int,
+        tokens_per_minute: int,
+        tokens: int,
+        seats: int | None = None,
+        seat_s: float = SEAT_S,
+    ) -> Wait:
         """See Limiter."""
-        return float(self._script.run(model, "book", call_id, requests_per_minute, tokens_per_minute, tokens))
+        rates = (requests_per_minute, tokens_per_minute, tokens)
+        wait_s, is_for_seat = self._script.run(model, "book", call_id, *rates, seats or 0, seat_s).split()
+        return Wait(float(wait_s), is_for_seat=is_for_seat == "1")
 
-    def correct(self, model: str, *, call_id: str, estimated: int, actual: int) -> None:
+    def correct(self, model: str, *, call_id: str, estimated: int, actual: int) -> CallIds:
         """See Limiter."""
-        self._script.run(model, "correct", call_id, estimated, actual)
+        return self._woken(self._script.run(model, "correct", call_id, estimated, actual))
 
-    def forget(self, model: str, *, call_id: str) -> None:
+    def release(self, model: str, *, call_id: str) -> CallIds:
         """See Limiter."""
-        self._script.run(model, "forget", call_id)
+        return self._woken(self._script.run(model, "release", call_id))
+
+    def forget(self, model: str, *, call_id: str) -> CallIds:
+        """See Limiter."""
+        return self._woken(self._script.run(model, "forget", call_id))
 
     def ping(self) -> None:
         """See Limiter."""
@@ -113,3 +129,7 @@ class RedisLimiter:
     def pause(self, model: str, *, seconds: float) -> None:
         """See Limiter."""
         self._script.run(model, "pause", "", seconds)
+
+    @staticmethod
+    def _woken(answer: str) -> CallIds:
+        return tuple(answer.split()[2:])

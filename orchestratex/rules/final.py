@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestratex.domain.selection import Candidate
 from orchestratex.domain.thread import IterationScore
-from orchestratex.rules.flow import best_score
+from orchestratex.rules.flow import best_score, describe_panel
 from orchestratex.rules.selection import Ranking
 
 _CLEAR_MARGIN = 2.0  # points; a lead beyond which more lead adds no confidence
@@ -15,8 +15,9 @@ _CLEAR_MARGIN = 2.0  # points; a lead beyond which more lead adds no confidence
 def choose_final(scores: Sequence[IterationScore], known: Mapping[str, Candidate], *, author: str) -> Ranking:
     """Tell the choice of the best response: candidates are the authors, scored by their best response's panel.
 
-    `known` holds the authors' candidacies from earlier selections. Confidence is 1 + 9 times the lead over the second
-    author in units of two points, 5.5 where nobody else wrote.
+    `known` holds the authors' candidacies from earlier selections. Confidence is 1 + 9 s times the lead over the second
+    author in units of two points, or times a half where nobody else wrote; s is the share of the evaluations wanted
+    that stand behind the best score.
     """
     best = {model: best_score([s for s in scores if s.model_name == model]) for model in {author, *_authors(scores)}}
     marks = {model: score.score for model, score in best.items() if score is not None and score.score is not None}
@@ -32,7 +33,7 @@ def choose_final(scores: Sequence[IterationScore], known: Mapping[str, Candidate
         selected=author,
         runner_up=others[0] if others else None,
         margin=margin,
-        confidence=5.5 if margin is None else 1 + 9 * min(1.0, margin / _CLEAR_MARGIN),
+        confidence=1 + 9 * _share(best[author]) * (0.5 if margin is None else min(1.0, margin / _CLEAR_MARGIN)),
         factors=[_factor(best[author], len(scores))],
         override_reasons="",
     )
@@ -45,4 +46,11 @@ def _authors(scores: Sequence[IterationScore]) -> set[str]:
 def _factor(score: IterationScore | None, count: int) -> str:
     if score is None or score.score is None:
         return "the only response; no evaluation arrived"
-    return f"panel score {score.score:.2f} in iteration {score.iteration}, the best of {count}"
+    panel = "" if score.asked is None else f" of {describe_panel(score)}"
+    return f"panel score {score.score:.2f}{panel} in iteration {score.iteration}, the best of {count}"
+
+
+def _share(score: IterationScore | None) -> float:
+    if score is None or not score.asked:
+        return 1.0
+    return min(1.0, score.evaluators / score.asked)

@@ -47,6 +47,28 @@ def best_score(scores: Sequence[IterationScore]) -> IterationScore | None:
     return scores[0] if scores else None
 
 
+def describe_panel(score: IterationScore, stop_reason: StopReason | None = None) -> str:
+    """How many of the evaluations that were wanted stand behind a score, or why there is none."""
+    if score.asked is None:
+        count = f"{score.evaluators} evaluation{'' if score.evaluators == 1 else 's'}"
+        return count if score.score is not None else "no evaluation could be read or came back: no score"
+    if score.score is not None:
+        return f"{score.evaluators} of {score.asked} evaluations"
+    if score.asked == 0:
+        return "there was nobody to evaluate: no score"
+    why = "could be paid for" if stop_reason is StopReason.COST_LIMIT else "could be read or came back"
+    return f"none of {score.asked} evaluations {why}: no score"
+
+
+def describe_best_panel(thread: Thread) -> str | None:
+    """The same of the response that a thread shows; None while there is nothing to say."""
+    best = best_score(thread.scores)
+    if best is not None:
+        return describe_panel(best, thread.stop_reason)
+    is_completed = thread.thread_status is ThreadStatus.COMPLETED
+    return "it ended before its panel was weighed: no score" if is_completed else None
+
+
 def status_for(step: Step, iteration: int) -> ThreadStatus:
     """What the user sees while `step` is due."""
     if step is Step.SELECT:

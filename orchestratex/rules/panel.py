@@ -28,6 +28,16 @@ def choose_evaluators(
     return strangers if len(strangers) >= 2 else panel
 
 
+def wanted_evaluators(
+    profiles: Sequence[Profile], options: ThreadOptions, *, author: str, earlier_authors: Collection[str] = ()
+) -> set[str]:
+    """Who would evaluate if no model were missing: the same choice among all models, or all that are configured."""
+    known = {profile.model_name for profile in profiles} if options.evaluators is None else set(options.evaluators)
+    panel = known - {author, *options.excluded_models}
+    strangers = panel - set(earlier_authors)
+    return strangers if len(strangers) >= 2 else panel
+
+
 def affordable_subset(amounts: Mapping[str, int], available: int | None) -> list[str]:
     """The largest part of a panel whose worst cases fit into `available` nano-dollars, the cheapest first.
 

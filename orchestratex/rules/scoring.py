@@ -21,6 +21,9 @@ _SHARES: dict[Domain, tuple[float, ...]] = {
 }
 
 
+UNKNOWN_ERROR = 1.5  # points: by so much single evaluators usually miss their panel's mean
+
+
 class Aggregate(Record):
     """What a panel thought together."""
 
@@ -28,6 +31,16 @@ class Aggregate(Record):
     standard_error: float | None  # of the mean over evaluators; None with one evaluator
     evaluators: int
     severe: int  # severe criticisms
+
+
+def panel_confidence(*, evaluators: int, asked: int, standard_error: float | None) -> float:
+    """How far a panel's score can be trusted, 1-10: 1 + 9 s / (1 + e).
+
+    s is the share of the evaluators asked whose evaluations came, e the standard error of their mean in points. A
+    single evaluator does not show how far evaluators differ: `UNKNOWN_ERROR` stands for it.
+    """
+    error = UNKNOWN_ERROR if standard_error is None else standard_error
+    return 1 + 9 * min(1.0, evaluators / max(1, asked)) / (1 + error)
 
 
 def scoring_weights(domain: Domain) -> dict[str, float]:

@@ -15,14 +15,7 @@ _DIFFICULTY_WEIGHT: Final = 0.07
 
 
 def write_answer(model: Model, task: Task, rng: Random) -> str:
-    """Reply to an answer task: the text and its assessment."""
-    demand = read_demand(task.prompt)
-    text = compose(model, demand, rng)
-    return f"{text}\n\n{assess(model, task.prompt, text, rng, {})}"
-
-
-def write_chat(model: Model, task: Task, rng: Random) -> str:
-    """Reply to an ordinary chat: the text alone."""
+    """Reply to an answer task or an ordinary chat: the text alone."""
     return compose(model, read_demand(task.prompt), rng)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from orchestratex.sandbox.answering import assess, write_answer, write_chat
+from orchestratex.sandbox.answering import assess, write_answer
 from orchestratex.sandbox.evaluating import NO_BIAS, Bias, write_evaluation
 from orchestratex.sandbox.models import MODELS, Model
 from orchestratex.sandbox.refining import explain, write_refinement
@@ -31,12 +31,12 @@ def play(model: Model, task: Task, *, ordinal: int = 0, bias: Bias = NO_BIAS) ->
 
 
 def _write_assessment(model: Model, task: Task, rng: Random) -> str:
-    return assess(model, task.prompt, task.answer, rng, explain([]) if task.criticisms else {})
+    return assess(model, task.prompt, task.answer, rng, explain(task.points) if task.criticisms else {})
 
 
 _WRITERS: Final[dict[TaskKind, Callable[[Model, Task, Random], str]]] = {
     TaskKind.ANSWER: write_answer,
     TaskKind.REFINE: write_refinement,
     TaskKind.ASSESS: _write_assessment,
-    TaskKind.CHAT: write_chat,
+    TaskKind.CHAT: write_answer,
 }

@@ -8,7 +8,6 @@ from random import Random
 from typing import Any, Final
 
 from orchestratex.rules import markers
-from orchestratex.sandbox.answering import assess
 from orchestratex.sandbox.models import Model
 from orchestratex.sandbox.prose import dump, write_flaw, write_statement
 from orchestratex.sandbox.tasks import Point, Task
@@ -56,31 +55,20 @@ class Draft:
 
 
 def write_refinement(model: Model, task: Task, rng: Random) -> str:
-    """Reply to a refine task: the revised answer, a word on each point, the assessment."""
+    """Reply to a refine task: the revised answer and a word on each point."""
     draft = Draft(read_demand(task.prompt), task.answer)
     verdicts = [_treat(point, draft, model, rng) for point in task.points]
     if rng.random() < _SLIP:
         draft.add(write_flaw(rng.choice(list(draft.demand.requirements.values())), rng, model.style))
     points = [_dump_verdict(verdict) for verdict in verdicts]
-    return "\n".join(
-        (
-            markers.tag(markers.REVISED_TAG, draft.text),
-            markers.tag(markers.POINTS_TAG, dump(points)),
-            assess(model, task.prompt, draft.text, rng, explain(verdicts)),
-        )
-    )
+    return "\n".join((markers.tag(markers.REVISED_TAG, draft.text), markers.tag(markers.POINTS_TAG, dump(points))))
 
 
-def explain(verdicts: list[Verdict]) -> dict[str, str]:
-    """Sum up the refiner's stance for the assessment."""
-    accepted = [verdict for verdict in verdicts if verdict.accepted]
-    disputed = [verdict for verdict in verdicts if not verdict.accepted]
+def explain(points: list[Point]) -> dict[str, str]:
+    """What the refiner adds to its assessment about the points that it dealt with."""
+    disputed = [point.number for point in points if point.text.endswith("disputed")]
     return {
-        "acknowledgment": f"{len(accepted)} of {len(verdicts)} points are right." if accepted else "",
-        "disagreement": " ".join(f"Point {each.point}: {each.why}" for each in disputed),
-        "clarifications": "",
-        "explanation_of_changes": " ".join(f"Point {each.point}: {each.change}" for each in accepted),
-        "rebuttal_points": " ".join(each.why for each in disputed),
+        "clarifications": " ".join(f"Point {number} misreads the answer." for number in disputed),
         "alternative_interpretations": "",
     }
 

@@ -52,6 +52,7 @@ from orchestratex.steps.patience import has_alternative, may_await_server
 from orchestratex.steps.poison import taking_back
 from orchestratex.steps.request import make_request, output_limit, role_limit, role_schema, schema_of
 from orchestratex.steps.saving import save_patiently, write_late
+from orchestratex.steps.seats import end_seat_wait, give_back
 from orchestratex.steps.services import Services
 
 _log = logging.getLogger(__name__)
@@ -80,9 +81,11 @@ def run_call(response_id: ObjectId, build: BuildPrompt, services: Services) -> C
         return _call(thread, response, build(thread, response), lease, services)
 
 
-def call_worst_case(profile: Profile, role: Role, messages: Messages, services: Services) -> int:
+def call_worst_case(
+    profile: Profile, role: Role, messages: Messages, services: Services, *, purpose: Purpose = Purpose.ANSWER
+) -> int:
     """The most that a call can cost, in nano-dollars."""
-    max_tokens = min(role_limit(role, Purpose.ANSWER, services), profile.max_output_tokens)
+    max_tokens = min(role_limit(role, purpose, services), profile.max_output_tokens)
     given = prompt_tokens(messages.text, json_schema=role_schema(profile, role))
     return worst_case(profile, input_tokens=given, max_tokens=max_tokens)
 
@@ -108,9 +111,18 @@ def completed_fields(response: Response, text: str, services: Services) -> dict[
 
 
 def _wants(thread: Thread, response: Response) -> bool:
-    """Whether the thread still stands where this call is wanted."""
+    """Whether the thread still stands where this call is wanted; an assessment is until the thread's end."""
+    if response.purpose is Purpose.ASSESSMENT:
+        return not thread.is_ended and thread.due_step is not Step.FINISH
     is_due = thread.due_step is _STEP_BY_ROLE[response.role]
     return not thread.is_ended and is_due and thread.current_iteration == response.iteration_number
+
+
+def _is_still_wanted(thread: Thread, response: Response, services: Services) -> bool:
+    """Whether nothing has happened to the thread since it was read that makes this call useless."""
+    if response.purpose is Purpose.ASSESSMENT:
+        return _wants(services.store.get_thread(thread.id), response)
+    return services.store.is_current(thread)
 
 
 def _leave(thread: Thread, response: Response, services: Services) -> Called:
@@ -144,15 +156,15 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
     response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": hold.amount})
     expectations, characters = services.expectations, len(messages.text)
     estimated = expectations.expect(
-        response.model_name, response.role, characters=characters, max_tokens=hold.max_tokens
+        response.model_name, _kind(response), characters=characters, max_tokens=hold.max_tokens
     )
     passage = gates.pass_gates(response, profile, estimated, services)
     if passage.is_broken and not _sits_out(thread, response, passage, services):
         return fail(thread, response, BreakerOpenError(response.model_name, passage.why), services)
     if passage.wait_s > 0:
-        return _give_back(thread, response, passage, services)
+        return give_back(thread, response, passage, services)
     looked_at = time.monotonic()
-    if not services.store.is_current(thread):  # the last look before money is spent
+    if not _is_still_wanted(thread, response, services):  # the last look before money is spent
         gates.give_up(response, passage, services)
         return _leave(thread, response, services)
     try:
@@ -221,7 +233,7 @@ def _send(sending: _Sending, lease: Lease, services: Services) -> Called:
     request = make_request(sending.profile, sent, sending.messages, sending.hold.max_tokens)
 
     def is_wanted() -> bool:
-        return services.store.is_current(thread)
+        return _is_still_wanted(thread, sent, services)
 
     def send() -> Completion:
         if time.monotonic() - sending.looked_at > _STALE_LOOK_S and not is_wanted():
@@ -245,6 +257,9 @@ def _send(sending: _Sending, lease: Lease, services: Services) -> Called:
         return _leave(thread, sent, services)
     except ProviderError as failure:
         return _conclude_failure(sending, failure, services)
+    except Exception:
+        gates.release(sent, services)
+        raise
     services.faults.reach(FaultPoint.CALL_ANSWERED)
     try:
         return _save(sending, completion, lease, services)  # first of all: it is paid for
@@ -257,8 +272,13 @@ def _call_limit_s(services: Services) -> float:
     return services.settings.connect_timeout_s + services.settings.call_timeout_s + _CALL_MARGIN_S
 
 
+def _kind(response: Response) -> str:
+    """What its length is learnt by: an assessment is shorter than the answer of the same role."""
+    return response.purpose if response.purpose is Purpose.ASSESSMENT else response.role
+
+
 def _report_success(sending: _Sending, completion: Completion, services: Services) -> None:
-    model, role, characters = sending.response.model_name, sending.response.role, len(sending.messages.text)
+    model, role, characters = sending.response.model_name, _kind(sending.response), len(sending.messages.text)
     actual = completion.usage.total_tokens if completion.usage else sending.estimated
     if completion.usage is not None:
         services.expectations.learn(model, role, characters=characters, usage=completion.usage)
@@ -284,6 +304,7 @@ def _conclude_late(sending: _Sending, outcome: Outcome, services: Services) -> N
             nothing = AttemptCost(nanos=0, source=CostSource.COMPUTED)
             _keep_late(sending, sending.charge_of(outcome) or nothing, services)
         else:
+            gates.release(sending.response, services)
             _log.error("a call to %s failed by our own error", sending.response.model_name, exc_info=outcome)
     except StoreUnavailableError as error:  # reconcile charges the worst case
         _log.warning("a late answer of %s is not recorded: %s", sending.response.model_name, error)
@@ -322,19 +343,10 @@ def _mark_sent(response: Response, messages: Messages, hold: Held, services: Ser
             "reserved_nanos": hold.amount,
             "days": response.days,
             "worst_case": max(to_usd(hold.amount), response.worst_case or 0.0),
+            **end_seat_wait(response, services),
         },
         is_pending=True,
     )
-
-
-def _give_back(thread: Thread, response: Response, passage: gates.Passage, services: Services) -> Called:
-    """Let the call wait without a worker. Waiting is no attempt: the reservation stands for the next claim."""
-    waiting = {"attempt": response.attempt - 1, "reserved_nanos": response.reserved_nanos, "days": response.days}
-    delay_s = max(0.0, passage.wait_s - gates.SHORT_WAIT_S)
-    released = services.store.update_response(response, waiting, is_release=True, delay_s=delay_s)
-    if released is None:
-        return Called(CallState.LEFT, thread, why="the lease was lost before sending")
-    return Called(CallState.WAITING, thread, released, delay_s=delay_s, why=passage.why)
 
 
 def _unaffordable(thread: Thread, response: Response, problem: str, services: Services) -> Called:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from bson import ObjectId
 
-from orchestratex.domain.base import Component, Domain
+from orchestratex.domain.base import Component, Domain, Purpose
 from orchestratex.domain.base import Step as StepName
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.response import Response
@@ -14,6 +14,7 @@ from orchestratex.rules.replies import EvaluationReply, MalformedReplyError, par
 from orchestratex.rules.scoring import overall_score, scoring_weights
 from orchestratex.rules.selection import align_specialty
 from orchestratex.rules.shortfall import Shortfall, find_shortfall, say_too_long
+from orchestratex.steps.assess import build_assessment, record_assessment
 from orchestratex.steps.called import Called, CallState
 from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.panel import close_panel
@@ -25,7 +26,7 @@ from orchestratex.steps.services import Services
 
 
 def evaluate(thread_id: ObjectId, response_id: ObjectId, services: Services) -> Result:
-    """Get one evaluation; the last of a panel moves the thread on to weigh."""
+    """Get one evaluation, or the author's own beside them; the last of a panel moves the thread on to weigh."""
     called = run_call(response_id, lambda thread, response: _build(thread, response, services), services)
     if called.state is CallState.WAITING:
         return wait(StepName.EVALUATE, response_id, called, services)
@@ -39,6 +40,8 @@ def evaluate(thread_id: ObjectId, response_id: ObjectId, services: Services) -> 
 
 
 def _build(thread: Thread, response: Response, services: Services) -> Messages:
+    if response.purpose is Purpose.ASSESSMENT:
+        return build_assessment(thread, response, services)
     if response.parent_response_id is None:
         raise ValueError(f"response {response.id} evaluates nothing")
     answer = services.store.get_response(response.parent_response_id, brief=True)
@@ -49,6 +52,9 @@ def _read(called: Called, services: Services) -> ObjectId | None:
     """Record the evaluation that came back; the id of the call that asks again when it cannot be read."""
     thread, response = called.thread, called.response
     if thread is None or response is None or response.completion is None:
+        return None
+    if response.purpose is Purpose.ASSESSMENT:
+        record_assessment(called, services)
         return None
     try:
         reply = parse_evaluation(response.completion.text)

@@ -19,7 +19,7 @@ from orchestratex.domain.selection import Candidate, Selection
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import NotFoundError
 from orchestratex.rules.final import choose_final
-from orchestratex.rules.flow import best_score
+from orchestratex.rules.flow import best_score, describe_panel
 from orchestratex.rules.selection import ALGORITHM_VERSION, selection_outcome
 from orchestratex.steps.moves import Move
 from orchestratex.steps.panel import leave_behind
@@ -42,7 +42,7 @@ def finish(thread: Thread, services: Services) -> Move:
     services.journal.write(
         Component.ORCHESTRATOR,
         "thread_completed" if best else "thread_failed",
-        f"stopped: {stop_reason.value}" + ("" if best else f" ({thread.failure_reason})"),
+        f"stopped: {stop_reason.value}" + (f"; {_describe_score(thread)}" if best else f" ({thread.failure_reason})"),
         thread=thread,
         level=LogLevel.INFO if best else LogLevel.ERROR,
         model=best.model_name if best else None,
@@ -65,6 +65,14 @@ def finish(thread: Thread, services: Services) -> Move:
             **services.recount(thread.id),
         },
     )
+
+
+def _describe_score(thread: Thread) -> str:
+    score = best_score(thread.scores)
+    if score is None:
+        return "it ended before its panel was weighed: no score"
+    panel = describe_panel(score, thread.stop_reason)
+    return panel if score.score is None else f"score {score.score:.2f} from {panel}"
 
 
 def end_bare(thread: Thread, why: str, services: Services) -> Move:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestratex.domain.base import Role, to_usd
+from orchestratex.domain.base import Purpose, Role, to_usd
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
@@ -53,7 +53,8 @@ def _shrink(thread: Thread, response: Response, profile: Profile, given: int, se
     What is asked again because it was cut off must not be cut off any earlier.
     """
     left = budget.available(thread.session_id, thread.user_id, services)
-    if left is None or response.role is Role.EVALUATOR or response.output_wanted is not None:
+    is_short = response.role is Role.EVALUATOR or response.purpose is Purpose.ASSESSMENT
+    if left is None or is_short or response.output_wanted is not None:
         return None
     tokens = affordable_output(profile, input_tokens=given, nanos=left)
     return tokens if tokens >= services.settings.useful_answer_tokens else None

@@ -10,9 +10,10 @@ from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import IterationScore, Thread
 from orchestratex.faultpoints import FaultPoint
-from orchestratex.rules.panel import affordable_subset, choose_evaluators
+from orchestratex.rules.panel import affordable_subset, choose_evaluators, wanted_evaluators
 from orchestratex.rules.prompts import evaluate_prompt
 from orchestratex.steps import budget, gates
+from orchestratex.steps.assess import ask_assessment
 from orchestratex.steps.calls import call_worst_case
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.select import pending_response
@@ -28,12 +29,11 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
     where it allows none the thread stops with its best response. None when somebody else moved the thread.
     """
     best = _first_best(thread, answer)
-    evaluators = choose_evaluators(
-        services.usable_profiles(),
-        thread.options,
-        author=answer.model_name,
-        earlier_authors={score.model_name for score in thread.scores},
-    )
+    usable, author = services.usable_profiles(), answer.model_name
+    earlier_authors = {score.model_name for score in thread.scores}
+    evaluators = choose_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors)
+    wanted = wanted_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors)
+    size = max(len(wanted), len(evaluators))
     # after a crash between insert and move the panel is there already, and its money may have been spent
     known = services.store.panel_of(thread.id, iteration=thread.current_iteration)
     started = time.monotonic()
@@ -45,7 +45,7 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
             pending = []
     if evaluators and not pending:
         unscored = IterationScore(
-            iteration=thread.current_iteration, response_id=answer.id, model_name=answer.model_name, score=None
+            iteration=thread.current_iteration, response_id=answer.id, model_name=author, score=None, asked=size
         )
         halt = stop(StopReason.COST_LIMIT, "the cost limit leaves nothing for an evaluation")
         earlier = [score for score in thread.scores if score.iteration != unscored.iteration]
@@ -54,9 +54,14 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
     if known and thread.retries:  # it was left behind when the thread ended
         services.store.reopen_responses([response.id for response in known])
     services.faults.reach(FaultPoint.PANEL_INSERTED)
-    return services.store.move_thread(
-        thread, Move(Step.EVALUATE, best).fields(thread), deadlines_s=panel_deadlines(services)
+    moved = services.store.move_thread(
+        thread,
+        Move(Step.EVALUATE, {**best, "panel_size": size}).fields(thread),
+        deadlines_s=panel_deadlines(services),
     )
+    if moved is not None:
+        ask_assessment(moved, answer, pending, services)
+    return moved
 
 
 def panel_deadlines(services: Services) -> dict[str, float]:
@@ -76,7 +81,13 @@ def find_stragglers(thread: Thread, services: Services) -> list[Response]:
     done = {response.model_name for response in panel if response.status is ResponseStatus.COMPLETED}
     pending = [response for response in panel if response.status is ResponseStatus.PENDING]
     is_quorum = len(done) >= services.settings.quorum * len(members)
-    return pending if is_quorum and done and all(response.attempt for response in pending) else []
+    is_begun = all(response.attempt and not waits_its_turn(response) for response in pending)
+    return pending if is_quorum and done and is_begun else []
+
+
+def waits_its_turn(response: Response) -> bool:
+    """Whether a call has not left yet because its model takes no more calls at once."""
+    return response.status is ResponseStatus.PENDING and response.seat_wanted_at is not None
 
 
 def close_panel(thread: Thread, services: Services) -> Thread | None:
@@ -86,18 +97,36 @@ def close_panel(thread: Thread, services: Services) -> Thread | None:
     return services.store.move_thread(thread, Move(Step.WEIGH).fields(thread))
 
 
-def leave_behind(thread: Thread, services: Services) -> None:
+def leave_behind(thread: Thread, services: Services, *, keeps_assessments: bool = False) -> None:
     """Supersede what is still pending of the thread, and give up the slots that waiting calls have booked.
+
+    Assessments may come until the thread's end.
 
     Nobody who cancels waits for Redis, which may hang: the slots of a cancelled thread lapse by themselves.
     """
     if not services.store.is_current(thread):
         return  # others went on meanwhile: what is pending now is theirs
-    waiting = [r for r in services.store.pending_of(thread.id) if r.lease_token is None and r.not_before is not None]
-    services.store.supersede_responses(thread.id, up_to=thread.current_iteration)
+    pending = services.store.pending_of(thread.id)
+    if keeps_assessments:
+        pending = [response for response in pending if response.purpose is not Purpose.ASSESSMENT]
+    unclaimed = [response for response in pending if response.lease_token is None]
+    services.store.supersede_responses(thread.id, up_to=thread.current_iteration, keeps_assessments=keeps_assessments)
+    for response in unclaimed:
+        if response.purpose is Purpose.ASSESSMENT:  # one at the end of most threads; reconcile sees to the others
+            _let_money_go(response, services)
+    waiting = [response for response in unclaimed if response.not_before is not None]
     for response in waiting if thread.stop_reason is not StopReason.CANCELLED else ():
         if not gates.forget_booking(response, services):
             break  # Redis is away: asking for each of them would hold up the thread
+
+
+def _let_money_go(response: Response, services: Services) -> None:
+    """Settle what is held for a superseded call that nobody has begun."""
+    if not response.reserved_nanos:
+        return
+    now = services.store.get_response(response.id, brief=True)  # it may have been claimed before it was superseded
+    if now.lease_token is None:
+        budget.settle(now.model_copy(update={"attempt": now.attempt + 1}), 0, services)
 
 
 def _first_best(thread: Thread, answer: Response) -> dict[str, Any]:

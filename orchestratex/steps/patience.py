@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from orchestratex.domain.base import ResponseStatus, Role
+from orchestratex.domain.base import Purpose, ResponseStatus, Role
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import InsecureConnectionError, ProviderConnectionError, ProviderError, ProviderRejectedError
@@ -55,7 +55,9 @@ def may_await_server(thread: Thread, response: Response, delay_s: float, service
 
 
 def has_alternative(thread: Thread, response: Response, services: Services) -> bool:
-    """Whether the thread can do without this call: another model answers, or others of the panel evaluate."""
+    """Whether the thread can do without this call: another model answers, others evaluate, or it is an assessment."""
+    if response.purpose is Purpose.ASSESSMENT:
+        return True
     if response.role is Role.EVALUATOR:
         panel = services.store.panel_of(thread.id, iteration=response.iteration_number)
         open_or_done = {ResponseStatus.PENDING, ResponseStatus.COMPLETED}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orchestratex.domain.base import Component, CostSource, LogLevel, ResponseStatus, Role, StopReason
+from orchestratex.domain.base import Component, CostSource, LogLevel, Purpose, ResponseStatus, Role, StopReason
 from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.errors import StepFailedError, UnavailableError
 from orchestratex.steps import budget
@@ -47,7 +47,12 @@ def settle_as_recorded(response: Response, charge: AttemptCost | None, services:
 
 
 def contain(response: Response, why: str, services: Services) -> None:
-    """A call was given up: its thread ends with what it has, unless it is a panel that can do without one evaluator."""
+    """A call was given up: its thread ends with what it has, unless it can do without.
+
+    A panel can do without one evaluator, every thread without an assessment.
+    """
+    if response.purpose is Purpose.ASSESSMENT:
+        return
     if response.role is Role.EVALUATOR:
         panel = services.store.panel_of(response.thread_id, iteration=response.iteration_number)
         if sum(each.is_quarantined for each in panel) < _PANEL_PATIENCE:

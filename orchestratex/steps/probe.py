@@ -26,7 +26,7 @@ from orchestratex.limits.breaker import BreakerState
 from orchestratex.providers.base import TIME_LIMIT_S, CompletionRequest
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
 from orchestratex.steps.budget import day_account
-from orchestratex.steps.gates import record_outcome
+from orchestratex.steps.gates import book, call_next, record_outcome
 from orchestratex.steps.services import Services
 from orchestratex.steps.withheld import tell_withheld
 
@@ -50,7 +50,7 @@ class _Finding:
     """What a probe found, and by what."""
 
     problem: str | None  # None: the model is healthy
-    by: str  # traffic, list, call, cap
+    by: str  # traffic, list, call, cap, busy
     cost_nanos: int = 0
 
 
@@ -131,11 +131,34 @@ def _breaker_state(profile: Profile, services: Services) -> BreakerState:
 
 
 def _call(profile: Profile, services: Services) -> _Finding:
+    """Make a real call; of a model that takes only so many at once, when it takes one more."""
+    key = str(ObjectId())
+    if profile.rate_limits.max_concurrent_calls is None:
+        return _call_now(profile, key, services)
+    call_id = f"probe.{key}"
+    try:
+        if book(profile, call_id, _MAX_TOKENS, services):
+            call_next(services.limiter.forget(profile.model_name, call_id=call_id), services)
+            return _busy(profile, "it has as many calls as it takes")
+        try:
+            return _call_now(profile, key, services)
+        finally:
+            call_next(services.limiter.release(profile.model_name, call_id=call_id), services)
+    except LimiterUnavailableError as error:
+        return _busy(profile, str(error))
+
+
+def _busy(profile: Profile, why: str) -> _Finding:
+    """Nothing is learned: the model counts as what it counted as."""
+    return _Finding(None if profile.is_available else f"{profile.model_name} is not asked: {why}", "busy")
+
+
+def _call_now(profile: Profile, key: str, services: Services) -> _Finding:
     """Make the cheapest real call, inside the daily cap, and let it decide about the breaker."""
     text = f"{_SYSTEM}\n\n{_USER}"
     max_tokens = min(_MAX_TOKENS, profile.max_output_tokens)
     amount = worst_case(profile, input_tokens=prompt_tokens(text), max_tokens=max_tokens)
-    account, key = day_account(PROBES, services), str(ObjectId())
+    account = day_account(PROBES, services)
     limit = to_nanos(services.settings.probe_daily_limit)
     if not services.store.reserve(account, {key: amount}, limit=limit):
         return _Finding(f"{profile.model_name}: the day's money for probes is spent", "cap")

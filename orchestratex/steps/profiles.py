@@ -55,6 +55,7 @@ class _Limits(RateLimits):
 
     requests_per_minute: int = Field(ge=1, le=1_000_000_000)
     tokens_per_minute: _Tokens
+    max_concurrent_calls: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
 class _Configured(Profile):

@@ -19,6 +19,7 @@ from orchestratex.domain.base import (
     CostSource,
     Document,
     LogLevel,
+    Purpose,
     ResponseStatus,
     Role,
     SessionStatus,
@@ -31,12 +32,12 @@ from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError, UnavailableError
 from orchestratex.steps import places
-from orchestratex.steps.announce import announce_thread
+from orchestratex.steps.announce import announce_call, announce_thread
 from orchestratex.steps.finish import end_bare
 from orchestratex.steps.halt import halt
 from orchestratex.steps.journal import QUEUE_LENGTH
 from orchestratex.steps.moves import Move, stop
-from orchestratex.steps.panel import close_panel, find_stragglers
+from orchestratex.steps.panel import close_panel, find_stragglers, waits_its_turn
 from orchestratex.steps.poison import contain, settle_as_recorded, unknown_charge
 from orchestratex.steps.probe import PROBES
 from orchestratex.steps.pulse import CONTROL
@@ -137,7 +138,7 @@ def _free_call(response: Response, services: Services) -> bool:
     if is_quarantined:
         contain(freed, why, services)
     if is_pending and not is_quarantined:
-        _announce_call(freed, services)
+        announce_call(freed, services)
     return True
 
 
@@ -223,7 +224,7 @@ def _has_live_call(thread: Thread, services: Services) -> bool:
     return any(
         response.lease_token is not None or (response.not_before is not None and response.not_before > now)
         for response in services.store.pending_of(thread.id)
-        if response.role is not Role.EVALUATOR
+        if response.role is not Role.EVALUATOR and response.purpose is not Purpose.ASSESSMENT
     )
 
 
@@ -234,10 +235,12 @@ def _send_evaluations(services: Services, *, doubles: bool) -> int:
 
 def _send_call(response: Response, services: Services) -> bool:
     """Announce an evaluation again; supersede an answer that was asked for when its thread had moved on already."""
-    if response.role is Role.EVALUATOR:
+    if response.role is Role.EVALUATOR or (
+        response.purpose is Purpose.ASSESSMENT and not services.store.get_thread(response.thread_id).is_ended
+    ):
         is_ours = services.store.mark_response_sent(response)
         if is_ours:
-            _announce_call(response, services)
+            announce_call(response, services)
         return is_ours
     if services.store.get_thread(response.thread_id).is_ended:
         return services.store.supersede_responses(response.thread_id) > 0
@@ -247,7 +250,22 @@ def _send_call(response: Response, services: Services) -> bool:
 
 def _close_overdue_panels(services: Services) -> int:
     """After its deadline a panel goes on with the evaluations that came; weigh leaves the stragglers behind."""
-    return _mend_each(services.store.overdue_panels(limit=_BATCH), _go_on_to_weigh, services)
+    return _mend_each(services.store.overdue_panels(limit=_BATCH), _close_overdue_panel, services)
+
+
+def _close_overdue_panel(thread: Thread, services: Services) -> bool:
+    """Close it, unless an evaluation's model has other calls to answer first: then half the thread's time is given."""
+    panel = services.store.panel_of(thread.id, iteration=thread.current_iteration)
+    if any(waits_its_turn(response) for response in panel) and _has_time(thread, services):
+        return False
+    return _go_on_to_weigh(thread, services)
+
+
+def _has_time(thread: Thread, services: Services) -> bool:
+    """Whether less than half of what was left of the thread's time has passed since its panel's deadline."""
+    if thread.panel_deadline is None or thread.deadline_at is None:
+        return True
+    return services.clock() < thread.panel_deadline + (thread.deadline_at - thread.panel_deadline) / 2
 
 
 def _leave_stragglers(services: Services) -> int:
@@ -299,17 +317,6 @@ def _cancel_session(session: Session, services: Services) -> bool:
             announce_thread(halt(thread.id, StopReason.CANCELLED, "its session was ended", services), services)
     services.store.set_session(session.id, {"is_cancelling": False})
     return True
-
-
-def _announce_call(response: Response, services: Services) -> None:
-    try:
-        if response.role is Role.EVALUATOR:
-            services.queue.send_panel(response.thread_id, [response.id])
-        else:
-            step = Step.REFINE if response.role is Role.REFINER else Step.RESPOND
-            services.queue.send_iteration(step, response.thread_id)
-    except BrokerUnavailableError as error:
-        _log.warning("response %s is due and cannot be announced: %s", response.id, error)
 
 
 def _sample_queue(services: Services) -> bool:

@@ -12,9 +12,10 @@ from orchestratex.domain.response import Completion, Response
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import DocumentTooLargeError
 from orchestratex.faultpoints import FaultPoint
-from orchestratex.rules.prompts import Messages, answer_prompt, assess_prompt
-from orchestratex.rules.replies import Assessment, MalformedReplyError, parse_answer, parse_assessment
+from orchestratex.rules.prompts import Messages, answer_prompt
+from orchestratex.rules.replies import Assessment, MalformedReplyError, parse_answer
 from orchestratex.rules.shortfall import Kind, Shortfall, find_shortfall, say_too_long
+from orchestratex.steps.assess import assessed_fields
 from orchestratex.steps.called import Called, CallState
 from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.moves import Move, stop
@@ -23,7 +24,6 @@ from orchestratex.steps.poison import taking_back
 from orchestratex.steps.reask import ask_again, problem_of, report_shortfall, say_again
 from orchestratex.steps.request import allowed_output
 from orchestratex.steps.results import Result, wait
-from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
 from orchestratex.steps.standby import fall_back, may_go_elsewhere, set_aside
 
@@ -111,15 +111,13 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
         response_id=str(response.id),
         cost_nanos=response.cost_nanos,
     )
-    if answer.assessment is None and not services.ending.is_set():
-        completed = _ask_assessment(thread, completed, services)
     return Result(open_panel(thread, completed, services), "answered")
 
 
 def _complete(response: Response, answer: Answer, services: Services) -> Response | None:
     if answer.criticism is not None:
         services.store.insert_criticism(answer.criticism)
-    fields = {**completed_fields(response, answer.text, services), **_assessed(answer.assessment)}
+    fields = {**completed_fields(response, answer.text, services), **assessed_fields(answer.assessment)}
     return services.store.complete_response(response, fields)
 
 
@@ -136,32 +134,6 @@ def _judge(
     limit = allowed_output(response, services)
     is_whole = answer is not None and answer.is_whole
     return answer, find_shortfall(completion, limit=limit, problem=problem, is_whole=is_whole)
-
-
-def _assessed(assessment: Assessment | None) -> dict[str, object]:
-    if assessment is None:
-        return {}
-    return {"confidence_score": assessment.confidence, "self_assessment": assessment.self_assessment}
-
-
-def _ask_assessment(thread: Thread, answer: Response, services: Services) -> Response:
-    """Ask once for the assessment that an answer came without; it stays unknown when that does not help."""
-    entry = pending_response(
-        thread, answer.model_name, answer.role, answer.response_type, Purpose.ASSESSMENT, services, parent=answer.id
-    )
-    services.store.insert_responses([entry])
-    text = answer.response_text or ""
-    called = run_call(entry.id, lambda t, _: assess_prompt(t, text, nonce=services.nonce()), services)
-    if called.state is not CallState.SAVED or called.response is None or called.response.completion is None:
-        return answer
-    reply = called.response.completion.text
-    assessment = parse_assessment(reply)
-    if assessment is None:
-        close_failed(called.response, "no assessment in the reply", services)
-        return answer
-    services.store.complete_response(called.response, completed_fields(called.response, reply, services))
-    services.store.update_evaluated(answer.id, _assessed(assessment))
-    return answer.model_copy(update=_assessed(assessment))
 
 
 def _find_answer(thread: Thread, services: Services) -> Response | None:

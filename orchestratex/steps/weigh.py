@@ -4,8 +4,8 @@ from orchestratex.domain.base import Component, Purpose, ResponseStatus, Step, S
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import IterationScore, Thread
-from orchestratex.rules.flow import Decision, best_score, next_step
-from orchestratex.rules.scoring import aggregate, improvement_noise, weigh_refinement
+from orchestratex.rules.flow import Decision, best_score, describe_panel, next_step
+from orchestratex.rules.scoring import Aggregate, aggregate, improvement_noise, panel_confidence, weigh_refinement
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import leave_behind
 from orchestratex.steps.services import Services
@@ -13,7 +13,9 @@ from orchestratex.steps.services import Services
 
 def weigh(thread: Thread, services: Services) -> Move:
     """Put the panel's scores together, keep the best response so far, and decide whether to go on."""
-    leave_behind(thread, services)  # stragglers: before reading, so that none arrives in between
+    leave_behind(
+        thread, services, keeps_assessments=True
+    )  # stragglers: before reading, so that none arrives in between
     answer = _answer(thread, services)
     evaluations = services.store.evaluations_of(thread.id, brief=True)
     score = _score(thread, answer, evaluations)
@@ -53,16 +55,27 @@ def _score(thread: Thread, answer: Response, evaluations: list[Evaluation]) -> I
     if panel is not None and earlier is not None and earlier.score is not None:
         before = [e for e in evaluations if e.evaluated_response_id == earlier.response_id]
         improved = panel.score > earlier.score + improvement_noise(before, mine)
+    came = panel.evaluators if panel else 0
+    asked = None if thread.panel_size is None else max(thread.panel_size, came)
     return IterationScore(
         iteration=thread.current_iteration,
         response_id=answer.id,
         model_name=answer.model_name,
         score=panel.score if panel else None,
         standard_error=panel.standard_error if panel else None,
-        evaluators=panel.evaluators if panel else 0,
+        evaluators=came,
+        asked=asked,
+        confidence=_confidence(panel, asked),
         severe=panel.severe if panel else 0,
         improved=improved,
     )
+
+
+def _confidence(panel: Aggregate | None, asked: int | None) -> float | None:
+    if panel is None:
+        return None
+    wanted = panel.evaluators if asked is None else asked
+    return panel_confidence(evaluators=panel.evaluators, asked=wanted, standard_error=panel.standard_error)
 
 
 def _weigh_criticism(thread: Thread, answer: Response, evaluations: list[Evaluation], services: Services) -> None:
@@ -79,14 +92,18 @@ def _weigh_criticism(thread: Thread, answer: Response, evaluations: list[Evaluat
 def _report(
     thread: Thread, score: IterationScore, best: IterationScore, decision: Decision, services: Services
 ) -> None:
-    shown = "no score" if score.score is None else f"score {score.score:.2f}"
+    panel = describe_panel(score)
+    shown = panel if score.score is None else f"score {score.score:.2f} from {panel}"
     services.journal.write(
         Component.ORCHESTRATOR,
         "panel_weighed",
-        f"{shown} from {score.evaluators} evaluators; {decision.reason}",
+        f"{shown}; {decision.reason}",
         thread=thread,
         model=score.model_name,
         score=score.score,
+        evaluators=score.evaluators,
+        asked=score.asked,
+        confidence=score.confidence,
         best_iteration=best.iteration,
         severe=score.severe,
         next_step=decision.step,

@@ -114,6 +114,7 @@ REOPENED: Final[dict[str, Any]] = {  # of a call that is wanted again
     "crashes": 0,
     "dispatches": 0,
     "not_before": None,
+    "seat_wanted_at": None,
     "is_quarantined": False,
     "error_message": None,
     "processing_duration": None,
@@ -315,6 +316,12 @@ class Store(Protocol):
         With `is_pending` also None when the response is no longer wanted: superseded, while its lease stands.
         """
 
+    def end_wait(self, response_id: ObjectId) -> Response | None:
+        """Let a call be claimed now that waits for its model to take one more, as dispatched now.
+
+        None when it is not pending, leased, or does not wait for that. Prompt and raw completion are left out.
+        """
+
     def complete_response(
         self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
     ) -> Response | None:
@@ -329,7 +336,9 @@ class Store(Protocol):
         Their attempts go on counting: what an earlier one held or cost stays as it is.
         """
 
-    def supersede_responses(self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS) -> int:
+    def supersede_responses(
+        self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS, keeps_assessments: bool = False
+    ) -> int:
         """Leave a thread's pending responses behind, up to an iteration. Leases stand: calls in flight still settle."""
 
     def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:

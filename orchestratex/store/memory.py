@@ -342,6 +342,15 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
                 update["not_before"] = self._now() + timedelta(seconds=delay_s)
             return self._put(known, {**update, **_charge(known, response.attempt, charge)})
 
+    def end_wait(self, response_id: ObjectId) -> Response | None:
+        with self._lock:
+            known = self._known(Response, response_id)
+            if known is None or known.status is not ResponseStatus.PENDING:
+                return None
+            if known.lease_token is not None or known.seat_wanted_at is None:
+                return None
+            return self._put(known, {"not_before": None, "dispatched_at": self._now()})
+
     def complete_response(
         self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
     ) -> Response | None:
@@ -368,9 +377,13 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
                 self._put(response, {**REOPENED, **anew, "dispatched_at": self._now()})
             return len(closed)
 
-    def supersede_responses(self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS) -> int:
+    def supersede_responses(
+        self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS, keeps_assessments: bool = False
+    ) -> int:
         with self._lock:
             found = [r for r in self.pending_of(thread_id) if r.iteration_number <= up_to]
+            if keeps_assessments:
+                found = [response for response in found if response.purpose is not Purpose.ASSESSMENT]
             for response in found:
                 self._put(response, {"status": ResponseStatus.SUPERSEDED})
             return len(found)

@@ -514,6 +514,16 @@ class MongoStore(MongoPlaces, MongoTurns):
             mine["status"] = ResponseStatus.PENDING
         return self._write_response(response, mine, fixed, update, charge)
 
+    def end_wait(self, response_id: ObjectId) -> Response | None:
+        waiting = {"_id": response_id, "status": ResponseStatus.PENDING, "lease_token": None}
+        found = self._responses.find_one_and_update(
+            {**waiting, "seat_wanted_at": {"$type": "date"}},
+            [{"$set": {"not_before": None, "dispatched_at": "$$NOW"}}],
+            projection=_BRIEF,
+            return_document=ReturnDocument.AFTER,
+        )
+        return Response.model_validate(found) if found is not None else None
+
     def complete_response(
         self, response: Response, changes: Changes, *, charge: AttemptCost | None = None
     ) -> Response | None:
@@ -539,12 +549,16 @@ class MongoStore(MongoPlaces, MongoTurns):
         }
         return self._responses.update_many(closed, [{"$set": opened}]).modified_count
 
-    def supersede_responses(self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS) -> int:
-        pending = {
+    def supersede_responses(
+        self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS, keeps_assessments: bool = False
+    ) -> int:
+        pending: _Mongo = {
             "thread_id": thread_id,
             "status": ResponseStatus.PENDING,
             "iteration_number": {"$lte": up_to},
         }
+        if keeps_assessments:
+            pending["purpose"] = {"$ne": Purpose.ASSESSMENT}
         result = self._responses.update_many(pending, {"$set": {"status": ResponseStatus.SUPERSEDED}})
         return result.modified_count
 

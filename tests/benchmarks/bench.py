@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from orchestratex.domain.base import Role
+from orchestratex.domain.base import Purpose, Role
 from orchestratex.domain.thread import Thread
 from orchestratex.local.ports import free_port
 from orchestratex.sandbox.server import Running
@@ -85,7 +85,7 @@ def critical_path(cluster: Cluster, thread: Thread) -> float:
     total_ms = 0.0
     for iteration in range(1, thread.current_iteration + 1):
         responses = cluster.services.store.responses_of(thread.id, iteration=iteration)
-        answers = [r.response_time or 0 for r in responses if r.role is not Role.EVALUATOR]
+        answers = [r.response_time or 0 for r in responses if r.purpose is Purpose.ANSWER]
         panel = [r.response_time or 0 for r in responses if r.role is Role.EVALUATOR]
         total_ms += sum(answers) + max(panel, default=0)
     return total_ms / 1000

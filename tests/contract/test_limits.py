@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestratex.errors import LimiterUnavailableError, LocalStackError
-from orchestratex.limits.base import Limiter, Pacing
+from orchestratex.limits.base import Limiter, Pacing, Wait
 from orchestratex.limits.breaker import Breaker, BreakerPolicy, BreakerState, MemoryBreaker, RedisBreaker
 from orchestratex.limits.memory import MemoryLimiter
 from orchestratex.limits.shared import Client, RedisLimiter, connect
@@ -41,6 +41,28 @@ class Lab:
 
     def book(self, call_id: str, *, rpm: int = 30, tpm: int = 20_000, tokens: int = 10) -> float:
         return self.limiter.book(MODEL, call_id=call_id, requests_per_minute=rpm, tokens_per_minute=tpm, tokens=tokens)
+
+    def ask(self, call_id: str, *, seats: int | None = 1, seat_s: float = 30.0, rpm: int = 60_000) -> Wait:
+        """Ask for a seat of a model whose rates do not bind."""
+        return self.limiter.book(
+            MODEL,
+            call_id=call_id,
+            requests_per_minute=rpm,
+            tokens_per_minute=10**9,
+            tokens=1,
+            seats=seats,
+            seat_s=seat_s,
+        )
+
+    def sit(self, call_id: str, *, seats: int | None = 1, seat_s: float = 30.0) -> None:
+        """Come back as told until seated."""
+        while (wait := self.ask(call_id, seats=seats, seat_s=seat_s)) > 0:
+            assert not wait.is_for_seat, f"{call_id} finds no seat"
+            self.pass_time(wait)
+
+    def finish(self, call_id: str) -> tuple[str, ...]:
+        """The call is answered; whose turn it is."""
+        return self.limiter.correct(MODEL, call_id=call_id, estimated=1, actual=1)
 
     def await_grant(self, call_id: str, *, rpm: int = 30, tpm: int = 20_000, tokens: int = 10) -> float:
         """Come back as told until granted; the seconds that it told."""
@@ -147,7 +169,7 @@ def test_asking_again_after_a_grant_is_a_new_call(lab: Lab) -> None:
 def test_models_have_limits_of_their_own(lab: Lab) -> None:
     lab.book("a")
 
-    assert lab.limiter.book("other", call_id="b", requests_per_minute=60, tokens_per_minute=20_000, tokens=10) == 0
+    assert lab.limiter.book("other", call_id="b", requests_per_minute=60, tokens_per_minute=20_000, tokens=10) == 0.0
 
 
 def test_tokens_pace_calls_too(lab: Lab) -> None:
@@ -256,6 +278,192 @@ def test_a_pause_slows_once_an_incident_and_recovers(lab: Lab) -> None:
     lab.book("a")
 
     assert lab.book("b") == pytest.approx(SLOT_S / 0.7, rel=0.01, abs=CLOSE_S)
+
+
+def test_no_more_calls_sit_than_there_are_seats(lab: Lab) -> None:
+    lab.sit("a", seats=2)
+    lab.sit("b", seats=2)
+
+    wait = lab.ask("c", seats=2)
+
+    assert wait > 0
+    assert wait.is_for_seat
+
+
+def test_a_wait_for_the_rates_is_none_for_a_seat(lab: Lab) -> None:
+    lab.ask("a", seats=5, rpm=30)
+
+    wait = lab.ask("b", seats=5, rpm=30)
+
+    assert wait == pytest.approx(SLOT_S, abs=CLOSE_S)
+    assert not wait.is_for_seat
+
+
+def test_a_model_without_seats_takes_any_number_at_once(lab: Lab) -> None:
+    for number in range(20):
+        lab.sit(f"c{number}", seats=None)
+
+
+def test_seats_are_a_models_own(lab: Lab) -> None:
+    lab.sit("a")
+
+    wait_s = lab.limiter.book(
+        "other", call_id="b", requests_per_minute=60_000, tokens_per_minute=10**9, tokens=1, seats=1
+    )
+
+    assert wait_s == 0.0
+
+
+@pytest.mark.parametrize("verb", ["correct", "give up", "release", "forget"])
+def test_a_call_that_is_over_frees_its_seat_and_calls_the_next(lab: Lab, verb: str) -> None:
+    lab.sit("a")
+    lab.ask("b")
+    lab.ask("c")
+
+    woken = {
+        "correct": lambda: lab.limiter.correct(MODEL, call_id="a", estimated=1, actual=1),
+        "give up": lambda: lab.limiter.correct(MODEL, call_id="a", estimated=0, actual=0),
+        "release": lambda: lab.limiter.release(MODEL, call_id="a"),
+        "forget": lambda: lab.limiter.forget(MODEL, call_id="a"),
+    }[verb]()
+
+    assert woken == ("b",)
+    lab.sit("b")
+
+
+def test_as_many_are_called_as_seats_are_free(lab: Lab) -> None:
+    for name in "abc":
+        lab.sit(name, seats=3)
+    for name in "defg":
+        lab.ask(name, seats=3)
+
+    woken = [lab.finish(name) for name in "abc"]
+
+    assert woken == [("d",), ("d", "e"), ("d", "e", "f")]
+
+
+def test_freeing_a_seat_twice_frees_one(lab: Lab) -> None:
+    lab.sit("a", seats=2)
+    lab.sit("b", seats=2)
+
+    lab.finish("a")
+    lab.limiter.release(MODEL, call_id="a")
+    lab.finish("a")
+    lab.sit("c", seats=2)
+
+    assert lab.ask("d", seats=2).is_for_seat
+
+
+def test_seats_are_taken_in_the_order_of_first_asking(lab: Lab) -> None:
+    lab.sit("a")
+    waits = [lab.ask(name) for name in "bcd"]
+    lab.finish("a")
+
+    late = lab.ask("d")
+
+    assert late.is_for_seat  # the seat is free, and b's turn
+    assert waits == sorted(waits)
+    lab.sit("b")
+    lab.finish("b")
+    lab.sit("c")
+
+
+def test_asking_again_and_again_gains_nothing(lab: Lab) -> None:
+    lab.sit("a")
+    lab.ask("b")
+    for _ in range(20):
+        lab.ask("c")
+    lab.finish("a")
+
+    assert lab.ask("c").is_for_seat
+    lab.sit("b")
+
+
+def test_who_does_not_come_back_in_time_is_passed_and_keeps_its_place(lab: Lab) -> None:
+    lab.sit("a")
+    wait_s = lab.ask("b")
+    lab.finish("a")
+    lab.pass_time(wait_s + PACING.patience * MINUTE_S + 0.05)
+
+    lab.sit("c")
+    lab.ask("d")
+
+    assert lab.finish("c") == ("b", "d")  # b may be lost: the next one is called, too
+    lab.sit("b")
+
+
+def test_a_place_in_line_is_lost_after_a_minute(lab: Lab) -> None:
+    lab.sit("a", seat_s=60.0)
+    lab.ask("b", seat_s=60.0)
+    lab.pass_time(PACING.seat_most * MINUTE_S + MINUTE_S + 1)
+    lab.ask("c", seat_s=60.0)
+
+    lab.ask("b", seat_s=60.0)
+
+    assert lab.finish("a") == ("c",)
+
+
+def test_a_forgotten_call_leaves_the_line(lab: Lab) -> None:
+    lab.sit("a")
+    lab.ask("b")
+    lab.ask("c")
+    lab.limiter.forget(MODEL, call_id="b")
+
+    assert lab.finish("a") == ("c",)
+
+
+def test_a_dead_callers_seat_is_free_after_its_calls_time_limit(lab: Lab) -> None:
+    lab.sit("dead", seat_s=1.0)
+    lab.pass_time(0.5)
+    before = lab.ask("b", seat_s=1.0)
+    lab.pass_time(0.6)
+
+    assert before.is_for_seat
+    lab.sit("b", seat_s=1.0)
+
+
+def test_a_redelivered_call_takes_its_own_seat_again(lab: Lab) -> None:
+    lab.sit("a")
+    lab.ask("b")
+
+    lab.sit("a")
+
+    assert lab.ask("b").is_for_seat
+    assert lab.finish("a") == ("b",)
+    lab.sit("b")
+
+
+def test_fewer_seats_hold_for_calls_from_then_on(lab: Lab) -> None:
+    for name in "abc":
+        lab.sit(name, seats=3)
+
+    assert lab.ask("d", seats=1).is_for_seat
+    lab.finish("a")
+    lab.finish("b")
+
+    assert lab.ask("d", seats=1).is_for_seat
+    assert lab.finish("c") == ("d",)
+
+
+def test_lifting_the_limit_lets_everybody_in(lab: Lab) -> None:
+    lab.sit("a")
+    assert lab.ask("b").is_for_seat
+
+    lab.sit("b", seats=None)
+    lab.sit("c", seats=None)
+
+
+def test_waits_for_a_seat_follow_how_long_calls_take(lab: Lab) -> None:
+    for number in range(40):
+        lab.sit(f"c{number}")
+        lab.pass_time(0.02)
+        lab.finish(f"c{number}")
+    lab.sit("a")
+
+    first, second = lab.ask("b"), lab.ask("c")
+
+    assert first == pytest.approx(PACING.seat_least * MINUTE_S, abs=0.01)
+    assert second <= PACING.seat_most * MINUTE_S
 
 
 def test_breaker_opens_on_failures_in_a_row(lab: Lab) -> None:
@@ -372,6 +580,35 @@ def test_workers_together_never_exceed_a_limit(server: Service, client: Client) 
 
 
 @pytest.mark.integration
+def test_workers_together_never_hold_more_seats_than_there_are(server: Service, client: Client) -> None:
+    lock, seats, most, served = threading.Lock(), 3, [0, 0], [0] * 8
+    end = time.monotonic() + 3
+
+    def work(worker: int) -> None:
+        with connect(server.uri) as own:
+            limiter = RedisLimiter(own, prefix="t:", pacing=PACING)
+            while time.monotonic() < end:
+                call_id = f"{worker}-{served[worker]}"
+                options = {"call_id": call_id, "requests_per_minute": 60_000, "tokens_per_minute": 10**9, "tokens": 1}
+                while wait_s := limiter.book(MODEL, seats=seats, **options):  # type: ignore[arg-type]
+                    threading.Event().wait(wait_s)
+                with lock:
+                    most[0] += 1
+                    most[1] = max(most)
+                threading.Event().wait(0.01)
+                with lock:
+                    most[0] -= 1
+                limiter.correct(MODEL, call_id=call_id, estimated=1, actual=1)
+                served[worker] += 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+    assert most[1] == seats
+    assert min(served) > 0.5 * max(served)  # nobody starves
+
+
+@pytest.mark.integration
 def test_one_trial_among_many_askers(server: Service, client: Client) -> None:
     lab = redis_lab(client)
     open_breaker(lab)
@@ -404,6 +641,8 @@ def test_no_key_stays_for_ever(client: Client) -> None:
     lab.book("a")
     lab.book("b")
     lab.limiter.correct(MODEL, call_id="a", estimated=10, actual=5)
+    lab.sit("c", seat_s=3600)
+    lab.ask("d", seat_s=3600)
     open_breaker(lab)
     lab.breaker.record("other", ok=True)
     lab.breaker.record("other", ok=False)
@@ -413,6 +652,7 @@ def test_no_key_stays_for_ever(client: Client) -> None:
     assert len(keys) >= 8
     assert all(f"{{{MODEL}}}" in key or "{other}" in key for key in keys)
     assert [key for key in keys if client.ttl(key) < 0] == []
+    assert client.ttl(f"t:limit:{{{MODEL}}}:seated") > 3500  # no seat is forgotten before its call's time is over
 
 
 @pytest.mark.integration

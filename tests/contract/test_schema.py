@@ -256,6 +256,7 @@ ADDED_LATER = {  # documents of older versions lack them, and must still be chan
         "is_queued",
         "final_finish_reason",
         "is_final_partial",
+        "panel_size",
     },
     "model_responses": {
         "is_quarantined",
@@ -266,6 +267,8 @@ ADDED_LATER = {  # documents of older versions lack them, and must still be chan
         "output_wanted",
         "refusals",
         "refused_since",
+        "seat_wait_ms",
+        "seat_wanted_at",
         "stands_by",
         "without_schema",
     },

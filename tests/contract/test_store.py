@@ -462,6 +462,44 @@ def test_a_lease_that_was_renewed_is_not_freed(store: Store, pass_time: PassTime
     assert store.free_response(lost, {}) is None
 
 
+def test_assessments_may_be_kept_when_the_others_are_left_behind(store: Store) -> None:
+    thread = add_thread(store)
+    evaluation = add_response(store, thread_id=thread.id)
+    assessment = add_response(store, thread_id=thread.id, role="primary", response_type="initial", purpose="assessment")
+
+    kept = store.supersede_responses(thread.id, keeps_assessments=True)
+    between = store.get_response(assessment.id).status
+    rest = store.supersede_responses(thread.id)
+
+    assert (kept, between, rest) == (1, "pending", 1)
+    assert {store.get_response(each.id).status for each in (evaluation, assessment)} == {"superseded"}
+
+
+def test_a_call_that_waits_for_its_model_may_be_called_before_its_time(store: Store) -> None:
+    held = claim(store, add_response(store))
+    store.update_response(held, {"seat_wanted_at": NOW}, is_release=True, delay_s=LONG)
+
+    before = store.claim_response(held.id, lease_s=LONG)
+    called = store.end_wait(held.id)
+
+    assert before is None
+    assert called is not None
+    assert (called.thread_id, called.role, called.not_before) == (held.thread_id, held.role, None)
+    claim(store, held)
+
+
+def test_only_a_call_that_waits_for_its_model_is_called(store: Store) -> None:
+    backing_off = claim(store, add_response(store))
+    store.update_response(backing_off, {}, is_release=True, delay_s=LONG)
+    leased = claim(store, add_response(store, seat_wanted_at=NOW))
+    ended = add_response(store, status="superseded", seat_wanted_at=NOW)
+
+    called = [store.end_wait(each) for each in (backing_off.id, leased.id, ended.id, ObjectId())]
+
+    assert called == [None] * 4
+    assert store.get_response(backing_off.id).not_before is not None
+
+
 def test_no_more_than_the_limit_is_found(store: Store, pass_time: PassTime) -> None:
     for _ in range(3):
         claim(store, add_response(store), SHORT)

@@ -129,7 +129,7 @@ def test_a_long_wait_is_told_exactly_while_the_pace_recovers() -> None:
 
     for call_id, wait_s in waits.items():
         clock.now = start + wait_s
-        assert limiter.book(MODEL, call_id=call_id, tokens=1, **limits) == 0
+        assert limiter.book(MODEL, call_id=call_id, tokens=1, **limits) == 0.0
 
 
 def test_no_limiter_never_binds() -> None:

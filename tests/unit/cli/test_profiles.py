@@ -118,6 +118,30 @@ def test_an_edit_changes_what_it_names(run: Run, world: World) -> None:
     assert gpt4.rate_limits.requests_per_minute == before.rate_limits.requests_per_minute
 
 
+def test_calls_at_once_are_limited_by_option_or_file_and_shown(run: Run, world: World, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    limits = "rate_limits = { requests_per_minute = 600, tokens_per_minute = 1000000, max_concurrent_calls = 2 }"
+    path.write_text("[[profiles]]" + FILE.rpartition("[[profiles]]")[2].partition("rate_limits")[0] + limits)
+
+    run("models", "add", str(path))
+    run("models", "edit", "gpt4", "--max-concurrent", "1")
+    shown = {each["model_name"]: each["max_concurrent_calls"] for each in json.loads(run("models", "--json").out)}
+
+    assert (shown["mine"], shown["gpt4"], shown["qwen"]) == (2, 1, None)
+    assert "at once" in run("models").out
+    assert find(world, "gpt4").rate_limits.requests_per_minute > 1
+
+
+def test_a_limit_of_calls_at_once_is_lifted_by_zero(run: Run, world: World) -> None:
+    run("models", "edit", "gpt4", "--max-concurrent", "3")
+    before = find(world, "gpt4").rate_limits.max_concurrent_calls
+
+    run("models", "edit", "gpt4", "--max-concurrent", "0")
+
+    assert before == 3
+    assert find(world, "gpt4").rate_limits.max_concurrent_calls is None
+
+
 def test_a_model_is_switched_off_and_on(run: Run, world: World) -> None:
     off = run("models", "disable", "gpt4", "qwen")
     assert (find(world, "gpt4").is_active, find(world, "qwen").is_active) == (False, False)

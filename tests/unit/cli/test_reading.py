@@ -126,6 +126,40 @@ def test_trace_draws_every_iteration(run: Run, world: World) -> None:
         assert expected in ran.out
 
 
+def test_show_and_trace_say_how_many_evaluations_came(run: Run, world: World) -> None:
+    world.store.update_profile("claude", {"is_available": False})
+    thread = world.solve("What is a monad?", max_iterations=1)
+
+    shown, drawn = run("show", str(thread.id)), run("trace", str(thread.id))
+    body = json.loads(run("show", str(thread.id), "--json").out)
+
+    assert "6 of 7 evaluations" in shown.out
+    assert "of 6 of 7 evaluations (confidence " in drawn.out
+    assert (body["score_note"], body["evaluations_received"], body["evaluations_asked"]) == ("6 of 7 evaluations", 6, 7)
+
+
+def test_show_and_trace_say_when_every_evaluation_was_lost(run: Run, world: World) -> None:
+    thread = world.solve("What is a monad?", max_iterations=1)
+    lost = [score.model_copy(update={"score": None, "evaluators": 0}) for score in thread.scores]
+    world.store.set_thread(thread.id, {"scores": lost, "final_quality_score": None})
+    said = "none of 7 evaluations could be read or came back: no score"
+
+    assert f"score:        {said}\n" in run("show", str(thread.id)).out
+    assert f"score {said}" in run("trace", str(thread.id)).out
+
+
+def test_trace_draws_what_an_author_thinks_and_how_long_a_call_waited_its_turn(run: Run, world: World) -> None:
+    thread = world.solve("What is a monad?", max_iterations=1)
+    answer = next(r for r in world.store.responses_of(thread.id) if r.purpose == "answer")
+    world.store.update_evaluated(answer.id, {"seat_wait_ms": 3210.0})
+
+    drawn = run("trace", str(thread.id)).out
+
+    assert f"assessment of its answer by {answer.model_name}: completed" in drawn
+    assert f"its author, confidence {answer.confidence_score:.2f}: {answer.self_assessment}" in drawn
+    assert "waited 3.2 s for its turn" in drawn
+
+
 def test_trace_draws_a_thread_that_has_not_begun(run: Run, world: World) -> None:
     thread = world.submit("What is a monad?")
 

@@ -513,21 +513,6 @@ def test_a_request_under_way_keeps_its_money_through_cancel_and_retry() -> None:
     assert response.attempt_costs["1"].nanos == before
 
 
-def test_an_assessment_that_waits_does_not_hold_its_panel_open() -> None:
-    def reply(request: CompletionRequest) -> str:
-        if request.system.startswith(markers.TASK_ASSESS):
-            raise ProviderOverloadedError(request.model_name, "HTTP 503")
-        text = answer_by_rule(request)
-        return text if is_evaluation(request) else text.partition("<assessment>")[0]
-
-    world = World(reply)
-    thread = world.submit(PROMPT, max_iterations=1)
-
-    world.run()
-
-    assert world.store.get_thread(thread.id).is_ended
-
-
 def test_a_retry_asks_the_model_that_was_asked_last() -> None:
     def reply(request: CompletionRequest) -> str:
         if request.model_name == first:

@@ -53,3 +53,12 @@ def test_an_author_whose_candidacy_is_unknown_is_left_out_of_the_list() -> None:
 
     assert [candidate.model_name for candidate in ranking.candidates] == ["gpt4"]
     assert ranking.runner_up == "grok"
+
+
+def test_confidence_in_the_choice_falls_with_the_evaluations_that_are_missing() -> None:
+    part = score(1, "gpt4", 8).model_copy(update={"evaluators": 1, "asked": 3})
+
+    ranking = choose_final([part, score(2, "claude", 5)], KNOWN, author="gpt4")
+
+    assert ranking.confidence == pytest.approx(1 + 9 / 3)
+    assert ranking.factors == ["panel score 8.00 of 1 of 3 evaluations in iteration 1, the best of 2"]

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from orchestratex.domain.base import CRITERIA
+from orchestratex.domain.criticism import Improvement
 from orchestratex.rules import markers, prompts
 from orchestratex.rules.markers import find_block
 from orchestratex.rules.prompts import (
@@ -43,6 +44,31 @@ def test_asking_again_says_what_was_wrong() -> None:
 
     assert "Your last reply could not be read: there is no answer in it" in messages.user
     assert "could not be read" not in answer_prompt(make_thread(), nonce=NONCE).user
+
+
+def test_an_answers_prompt_asks_for_the_answer_alone() -> None:
+    answer = answer_prompt(make_thread(), nonce=NONCE)
+    revision = refine_prompt(make_thread(), "old", [make_criticism()], is_author=True, nonce=NONCE)
+
+    assert "confidence" not in answer.text
+    assert "assess" not in answer.text.replace("assessed", "").lower()
+    assert "confidence" not in revision.text
+    assert "<assessment>" not in revision.text
+
+
+def test_a_revisions_assessment_says_what_was_accepted() -> None:
+    points = [
+        Improvement(
+            criticism_point="the date\nis wrong", improvement_made="put right", justification="", accepted=True
+        ),
+        Improvement(criticism_point="too long", improvement_made="", justification="it is not", accepted=False),
+    ]
+
+    messages = assess_prompt(make_thread(), "forty-two", nonce=NONCE, points=points)
+
+    assert messages.system.startswith(markers.TASK_ASSESS)
+    assert '"alternative_interpretations"' in messages.system
+    assert find_block(markers.CRITICISMS, messages.user) == ("1. the date is wrong — accepted\n2. too long — disputed")
 
 
 def test_an_assessment_is_asked_for_with_the_reply() -> None:
@@ -117,7 +143,6 @@ def test_a_refinement_numbers_the_criticisms() -> None:
     block = find_block(markers.CRITICISMS, messages.user)
     assert block == "1. [major] first line — see there\n2. [minor] second"
     assert block == number_criticisms(criticisms)
-    assert '{"confidence": <1-10>' in messages.system
     assert '[{"point": <number>' in messages.system
     assert "{whose}" not in messages.system
 

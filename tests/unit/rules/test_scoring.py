@@ -16,6 +16,7 @@ from orchestratex.rules.scoring import (
     improvement_score,
     maintains_strengths,
     overall_score,
+    panel_confidence,
     scoring_weights,
     weigh_refinement,
 )
@@ -139,3 +140,15 @@ def test_a_refinement_is_weighed_once_and_with_both_sides() -> None:
         "addresses_criticism": True,
         "maintains_strengths": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("evaluators", "asked", "error", "confidence"),
+    [(3, 3, 0.0, 10), (3, 3, 1.0, 5.5), (1, 1, None, 4.6), (1, 3, None, 2.2), (2, 4, 0.5, 4.0), (5, 4, 0.0, 10)],
+)
+def test_confidence_falls_with_what_is_missing_and_with_disagreement(
+    evaluators: int, asked: int, error: float | None, confidence: float
+) -> None:
+    found = panel_confidence(evaluators=evaluators, asked=asked, standard_error=error)
+
+    assert found == pytest.approx(confidence)

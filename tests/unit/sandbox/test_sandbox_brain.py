@@ -109,13 +109,15 @@ def test_prompt_model_and_ordinal_change_the_words() -> None:
 
 
 @pytest.mark.parametrize("model", NAMES)
-def test_answer_has_length_and_assessment(model: str) -> None:
+def test_an_answer_comes_alone_and_is_assessed_when_asked(model: str) -> None:
     text = reply(model, *say(markers.TASK_ANSWER, prompt=PROMPT))
+    reading = reply(model, *say(markers.TASK_ASSESS, prompt=PROMPT, reply=text))
 
-    assessment = json.loads(markers.find_tag(markers.ASSESSMENT_TAG, text) or "")
+    assessment = json.loads(markers.find_tag(markers.ASSESSMENT_TAG, reading) or "")
     assert 1 <= assessment["confidence"] <= 10
     assert assessment["self_assessment"]
-    assert 300 < len(text) < 3000
+    assert 200 < len(text) < 3000
+    assert "assessment" not in text
 
 
 def test_ordinary_chat_is_answered_plainly() -> None:
@@ -242,11 +244,19 @@ def test_false_criticism_is_disputed() -> None:
     refinement = refine("claude", PROMPT, text, criticisms)
 
     points = json.loads(markers.find_tag(markers.POINTS_TAG, refinement) or "")
-    assessment = json.loads(markers.find_tag(markers.ASSESSMENT_TAG, refinement) or "")
     assert [(each["point"], each["accepted"]) for each in points] == [(1, False), (2, True)]
-    assert "Point 1" in assessment["disagreement"]
-    assert assessment["rebuttal_points"]
-    assert "Point 2" in assessment["explanation_of_changes"]
+    assert points[0]["why"]
+    assert points[1]["change"]
+    assert "assessment" not in refinement
+
+
+def test_a_revisions_assessment_speaks_of_the_points_that_were_disputed() -> None:
+    criticisms = "1. “python” is missing from the answer. — disputed\n2. “function” is missing. — accepted"
+
+    text = reply("claude", *say(markers.TASK_ASSESS, prompt=PROMPT, reply="For “python”.", criticisms=criticisms))
+
+    assessment = json.loads(markers.find_tag(markers.ASSESSMENT_TAG, text) or "")
+    assert assessment["clarifications"] == "Point 1 misreads the answer."
 
 
 def test_assessment_comes_alone() -> None:
