@@ -330,6 +330,16 @@ def test_only_the_missing_server_is_started_and_others_are_not_mixed_up(home: Pa
         service.child.stop(5)
 
 
+def test_another_database_than_the_running_stacks_is_refused(home: Path) -> None:
+    """Its workers would never see what is submitted there, and its user may not write it."""
+    with (
+        open_stack(home),
+        pytest.raises(LocalStackError, match="than ORCHESTRATEX_MONGODB_DATABASE names"),
+        open_stack(home, mongodb_database="other"),
+    ):
+        pass
+
+
 def test_sandbox_answers_when_no_model_is_set(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(processes.MODULES, "orchestratex", "http.server")
     monkeypatch.setitem(processes.LINES, "sandbox", "orchestratex ${ORCHESTRATEX_SANDBOX_PORT:-8700}")
