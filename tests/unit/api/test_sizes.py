@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,7 @@ LONGEST_NAMES = [f"m{n}".ljust(64, "x") for n in range(200)]
 WIDEST = {"emoji": "\U0001f600", "notes": "\U0001d160", "controls": "\x01"}
 
 
-def count_bytes(documents: list[BaseModel]) -> int:
+def count_bytes(documents: Sequence[BaseModel]) -> int:
     return sum(len(encode(json.loads(each.model_dump_json(by_alias=True)))) for each in documents)
 
 
