@@ -27,7 +27,7 @@ _FINISH_REASONS = {
     "SPII": FinishReason.REFUSAL,
 }
 _SEED_MASK = 0x7FFFFFFF  # seeds have 32 bits and a sign
-_KEPT = ("description", "enum")
+_KEPT = ("description", "enum", "minimum", "maximum", "maxItems")
 
 
 class GoogleProvider:

@@ -64,8 +64,8 @@ def write_refinement(model: Model, task: Task, rng: Random) -> str:
     points = [_dump_verdict(verdict) for verdict in verdicts]
     return "\n".join(
         (
-            markers.tag(markers.REVISED_TAG, draft.text),
-            markers.tag(markers.POINTS_TAG, dump(points)),
+            markers.tag(markers.REVISED_TAG, draft.text, task.nonce),
+            markers.tag(markers.POINTS_TAG, dump(points), task.nonce),
             assess(model, task.prompt, draft.text, rng, explain(verdicts)),
         )
     )

@@ -43,7 +43,7 @@ from orchestratex.faultpoints import FaultPoint
 from orchestratex.providers.base import STILL_WANTED, CompletionRequest
 from orchestratex.rules.pricing import affordable_output, completion_cost, prompt_tokens, worst_case
 from orchestratex.rules.prompts import Messages
-from orchestratex.rules.replies import evaluation_schema
+from orchestratex.rules.schemas import reply_schema
 from orchestratex.steps import budget, gates
 from orchestratex.steps.flight import LeftError, Outcome, fly
 from orchestratex.steps.heart import Lease
@@ -103,7 +103,7 @@ def run_call(response_id: ObjectId, build: BuildPrompt, services: Services) -> C
 def call_worst_case(profile: Profile, role: Role, messages: Messages, services: Services) -> int:
     """The most that a call can cost, in nano-dollars."""
     max_tokens = _max_tokens(profile, role, Purpose.ANSWER, services)
-    given = prompt_tokens(messages.text, json_schema=_schema_of(profile, role))
+    given = prompt_tokens(messages.text, json_schema=_schema_of(profile, role, Purpose.ANSWER))
     return worst_case(profile, input_tokens=given, max_tokens=max_tokens)
 
 
@@ -544,12 +544,12 @@ def _delay(error: ProviderError, errors: int, services: Services) -> float:
 
 
 def _schema(profile: Profile, response: Response) -> dict[str, Any] | None:
-    return _schema_of(profile, response.role)
+    return _schema_of(profile, response.role, response.purpose)
 
 
-def _schema_of(profile: Profile, role: Role) -> dict[str, Any] | None:
-    """The form that a reply must have, where the dialect can enforce one: only evaluations are pure JSON."""
-    return evaluation_schema() if role is Role.EVALUATOR and profile.supports_json_schema else None
+def _schema_of(profile: Profile, role: Role, purpose: Purpose) -> dict[str, Any] | None:
+    """The form that a reply must have, where the dialect can enforce one."""
+    return reply_schema(profile, role, purpose) if profile.supports_json_schema else None
 
 
 def _max_tokens(profile: Profile, role: Role, purpose: Purpose, services: Services) -> int:

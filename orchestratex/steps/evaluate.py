@@ -48,7 +48,7 @@ def _read(called: Called, services: Services) -> ObjectId | None:
     if thread is None or response is None or response.completion is None:
         return None
     try:
-        reply = parse_evaluation(response.completion.text)
+        reply = parse_evaluation(response.completion.text, response.prompt_sent or "")
     except MalformedReplyError as error:
         return _ask_again(thread, response, str(error), services)
     evaluation = _record(thread, response, reply, services)

@@ -34,7 +34,7 @@ class Refine(Respond):
     def read(self, thread: Thread, response: Response, reply: str, services: Services) -> Answer:
         """Read a revision and its answers to the criticisms. Raises MalformedReplyError."""
         evaluations, criticisms = _criticisms(thread, response, services)
-        parsed = parse_refinement(reply, criticisms=len(criticisms))
+        parsed = parse_refinement(reply, response.prompt_sent or "", criticisms=len(criticisms))
         document = _document(thread, response, parsed, evaluations, criticisms, services)
         return Answer(parsed.text, parsed.assessment, document)
 

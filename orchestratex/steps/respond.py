@@ -44,7 +44,7 @@ class Respond:
 
     def read(self, thread: Thread, response: Response, reply: str, services: Services) -> Answer:  # noqa: ARG002
         """Read an answer. Raises MalformedReplyError."""
-        parsed = parse_answer(reply)
+        parsed = parse_answer(reply, response.prompt_sent or "")
         return Answer(parsed.text, parsed.assessment)
 
 
@@ -134,7 +134,7 @@ def _ask_assessment(thread: Thread, answer: Response, services: Services) -> Res
     if called.state is not CallState.SAVED or called.response is None or called.response.completion is None:
         return answer
     reply = called.response.completion.text
-    assessment = parse_assessment(reply)
+    assessment = parse_assessment(reply, called.response.prompt_sent or "")
     if assessment is None:
         close_failed(called.response, "no assessment in the reply", services)
         return answer

