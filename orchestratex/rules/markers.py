@@ -36,7 +36,8 @@ _INVISIBLE: Final = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
 )
-_OPENING = re.compile(rf"(?<![{_ANGLES}{_INVISIBLE}])[{_INVISIBLE}]*+[{_ANGLES}][{_ANGLES}{_INVISIBLE}]++")
+_OPENING = re.compile(rf"[{_ANGLES}](?:[{_INVISIBLE}]*+[{_ANGLES}])*+")
+_RUN = re.compile(rf"[{_ANGLES}]++")
 _UNSEEN = re.compile(rf"[{_INVISIBLE}]++")
 _CLOSERS = str.maketrans(dict.fromkeys("›〉》≫⟩⟫❯❭", ">"))
 _NAMED = "|".join(LABELS)
@@ -55,29 +56,22 @@ def fence(label: str, text: str, nonce: str) -> str:
 
 def defuse(text: str) -> str:
     """The text with every look-alike of a fence made harmless, however it is spelt; nothing else is changed."""
-    return _OPENING.sub(_defuse_one, text)
+    seen = _UNSEEN.sub("", text)  # what a reader sees: its runs of brackets are those of the text, one by one
+    doubtful = [len(run.group()) > 2 and _is_fence(seen, run.end()) for run in _RUN.finditer(seen)]
+    if not any(doubtful):
+        return text
+    verdicts = iter(doubtful)
+    return _OPENING.sub(lambda run: _blunt(run.group()) if next(verdicts) else run.group(), text)
 
 
-def _defuse_one(found: re.Match[str]) -> str:
-    run = _UNSEEN.sub("", found.group())
-    if len(run) < 3 or not _LOOK_ALIKE.match(_seen_after(found.string, found.end())):
-        return found.group()
-    return "‹" * len(run)
+def _is_fence(seen: str, end: int) -> bool:
+    """Whether what follows a run of brackets makes it a fence; full-width letters are read as narrow ones."""
+    after = unicodedata.normalize("NFKC", seen[end : end + _WINDOW]).translate(_CLOSERS)
+    return bool(_LOOK_ALIKE.match(after))
 
 
-def _seen_after(text: str, start: int) -> str:
-    """What a reader sees next, in plain letters: invisible characters left out, full-width ones made narrow."""
-    seen: list[str] = []
-    wanted = _WINDOW
-    while wanted > 0 and start < len(text):
-        hidden = _UNSEEN.match(text, start)
-        start = hidden.end() if hidden else start
-        next_hidden = _UNSEEN.search(text, start, start + wanted)
-        end = next_hidden.start() if next_hidden else min(len(text), start + wanted)
-        seen.append(text[start:end])
-        wanted -= max(1, end - start)
-        start = end
-    return unicodedata.normalize("NFKC", "".join(seen)).translate(_CLOSERS)
+def _blunt(run: str) -> str:
+    return "‹" * len(_UNSEEN.sub("", run))
 
 
 def find_block(label: str, text: str) -> str | None:

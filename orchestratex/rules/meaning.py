@@ -105,10 +105,15 @@ def _read_criticism(item: Any, name: str) -> dict[str, str] | None:
     if item is None or (isinstance(item, str) and _NOTHING.fullmatch(item)):
         return None
     if not isinstance(item, Mapping):
-        raise MalformedReplyError(f"`{name}` must be an object with point, severity and evidence, you gave {kind_of(item)}")
+        raise MalformedReplyError(
+            f"`{name}` must be an object with point, severity and evidence, you gave {kind_of(item)}"
+        )
     given = _plain_names(item)
     refuse_twice(given, ("severity", "point"))
-    point, evidence = read_text(given.get("point"), f"{name}.point"), read_text(given.get("evidence"), f"{name}.evidence")
+    point, evidence = (
+        read_text(given.get("point"), f"{name}.point"),
+        read_text(given.get("evidence"), f"{name}.evidence"),
+    )
     if not point:
         if evidence:
             raise MalformedReplyError(f"`{name}.point` is empty: say what is wrong")

@@ -11,7 +11,9 @@ from orchestratex.rules.meaning import plain_name
 from orchestratex.rules.reading import Body, MalformedReplyError, list_objects
 
 _NAMED_SCORE: Final = re.compile(
-    r"(?<![A-Za-z])(" + "|".join(name.replace("_", r"[_\s-]{0,3}") for name in CRITERIA) + r")[^\w-]{1,16}(\d{1,3}(?:\.\d{1,3})?)",
+    r"(?<![A-Za-z])("
+    + "|".join(name.replace("_", r"[_\s-]{0,3}") for name in CRITERIA)
+    + r")[^\w-]{1,16}(\d{1,3}(?:\.\d{1,3})?)",
     re.IGNORECASE,
 )
 _QUOTING: Final = re.compile(

@@ -8,10 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import json_repair
 
-_STARTS: Final = 64  # places at which an object may begin; a text with more leaves doubt
+_STARTS: Final = 32  # places at which an object may begin; a text with more leaves doubt
 _REPAIRED_CHARS: Final = 12_000  # the repair is quadratic in hostile texts: longer ones, and deeper, are not repaired
 _FENCE: Final = re.compile(r"^[ \t]*(?:```|~~~)[^\n`]*$", re.MULTILINE)
 _TRAILING_COMMA: Final = re.compile(r",(\s*+[}\]])")
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _NAMED_NUMBER: Final = r"""["']?\b{}["']?\s{{0,9}}[:=]\s{{0,9}}["']?(-?\d{{1,9}}(?:\.\d{{1,9}})?)(?![\w.])"""
 
 
@@ -55,6 +56,10 @@ def find_body(text: str, opening: str) -> Body:
         start = text.find(opening)
     if start < 0:
         raise MalformedReplyError("there is no JSON in it")
+    if opening == "{" and text[start] == "{" and (found := list_objects(text)):
+        first, last, _ = max(found, key=lambda each: each[1] - each[0])
+        if start == first or start > 0:
+            return Body(text[first:last], text[:first], text[last:])
     last = text.rfind({"{": "}", "[": "]"}.get(text[start], '"'))
     end = last + 1 if last > start and text[last + 1 :].lstrip()[:1] not in (",", ":", "]", "}") else len(text)
     return Body(text[start:end], text[:start], text[end:])
@@ -82,7 +87,7 @@ def list_objects(text: str) -> list[tuple[int, int, Any]]:
 
 
 def load(text: str, *, names: frozenset[str] = frozenset()) -> Any:
-    """Parse a JSON text, repairing what has one reading: trailing commas, single quotes, a bracket too few.
+    """Parse a JSON text, repairing what has one reading: trailing commas, single quotes, comments.
 
     A repaired text gives no number to one of `names` that does not stand behind that name in it. Raises
     MalformedReplyError.
@@ -118,8 +123,8 @@ def _decoder() -> json.JSONDecoder:
 
 def _repair(text: str, names: frozenset[str]) -> Any:
     """Let json-repair read the text; None where it would have to guess."""
-    if len(text) > _REPAIRED_CHARS or text.rstrip()[-1:] not in ("}", "]", '"'):
-        return None  # the end is missing: a number there may be half of one
+    if len(text) > _REPAIRED_CHARS or not _is_closed(text):
+        return None  # the end is missing: who knows what stood there
     if text.count("{") + text.count("[") > _STARTS:
         return None
     if re.search(r"\b(?:NaN|Infinity)\b", text):
@@ -129,6 +134,11 @@ def _repair(text: str, names: frozenset[str]) -> Any:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict | list) and all(_stands_in(text, value, name) for name in names) else None
+
+
+def _is_closed(text: str) -> bool:
+    bare = _STRING.sub("", text)
+    return bare.rstrip()[-1:] in ("}", "]") and all(bare.count(a) == bare.count(b) for a, b in ("{}", "[]"))
 
 
 def _stands_in(text: str, value: Any, name: str) -> bool:

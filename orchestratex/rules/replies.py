@@ -99,6 +99,7 @@ class RefineReply(Record):
     assessment: Assessment | None
 
 
+_MOST_ASSESSMENTS = 16  # that are looked at in one reply
 _TEXTS = ("positive_aspects", "suggested_improvements", "alternative_approaches")
 _SCORE_NAMES = frozenset({*CRITERIA, "confidence"})
 _POINT_NAMES = ("point", "criticism", "number")
@@ -190,7 +191,9 @@ def _find_revision(text: str, asked: Sent) -> tuple[int, int] | None:
     tags = markers.list_tags(markers.REVISED_TAG, text, asked.nonce)
     closings = [each for each in tags if each.is_closing and not each.is_quoted]
     points = [
-        each for each in markers.list_tags(markers.POINTS_TAG, text, asked.nonce) if not (each.is_closing or each.is_quoted)
+        each
+        for each in markers.list_tags(markers.POINTS_TAG, text, asked.nonce)
+        if not (each.is_closing or each.is_quoted)
     ]
     own = [each for each in points if each.has_mark] or points
     behind = [each for each in own if closings and each.start >= closings[0].end]
@@ -248,11 +251,15 @@ def _read_points(value: Any) -> list[PointReply]:
 
 def _read_point(item: Any, name: str) -> PointReply:
     if not isinstance(item, Mapping):
-        raise MalformedReplyError(f"`{name}` must be an object with point, accepted, change and why, you gave {kind_of(item)}")
+        raise MalformedReplyError(
+            f"`{name}` must be an object with point, accepted, change and why, you gave {kind_of(item)}"
+        )
     refuse_twice(item, (*_POINT_NAMES, "accepted"))
     for key in _POINT_NAMES:
         if isinstance(item.get(key), bool):
-            raise MalformedReplyError(f"`{name}.{key}` must be the criticism's number, you gave {str(item[key]).lower()}")
+            raise MalformedReplyError(
+                f"`{name}.{key}` must be the criticism's number, you gave {str(item[key]).lower()}"
+            )
     texts = {key: read_text(item.get(key), f"{name}.{key}") for key in ("change", "why")}
     try:
         return _POINT.validate_python({**item, **texts})
@@ -274,8 +281,8 @@ def _refuse_nonce(text: str, asked: Sent) -> None:
 
 
 def _last_assessment(parts: tuple[str, ...]) -> Assessment | None:
-    read = [each for part in parts if (each := _read_assessment(part)) is not None]
-    return read[-1] if read else None
+    read = (_read_assessment(part) for part in reversed(parts[-_MOST_ASSESSMENTS:]))
+    return next((each for each in read if each is not None), None)
 
 
 def _read_assessment(text: str) -> Assessment | None:

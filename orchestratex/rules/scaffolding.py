@@ -29,7 +29,9 @@ _ASSESSMENT_KEYS: Final = frozenset(
 )
 _BARE: Final = re.compile(r'\{\s{0,20}"(?:confidence|self_assessment)"\s{0,5}:')
 _FENCE_LINE: Final = re.compile(r"[ \t]{0,8}(?:```|~~~)[^\n`]{0,40}")
-_HEADING: Final = re.compile(r"\W{0,8}(?:my |own )?(?:self[- ]?)?assessment(?: of (?:the|my|this) answer)?\W{0,8}", re.IGNORECASE)
+_HEADING: Final = re.compile(
+    r"\W{0,8}(?:my |own )?(?:self[- ]?)?assessment(?: of (?:the|my|this) answer)?\W{0,8}", re.IGNORECASE
+)
 _PROSE: Final = re.compile(r"\W{0,8}(confidence|self[-_ ]?assessment)\W{0,8}[:=]", re.IGNORECASE)
 _FENCE_MARK: Final = re.compile(
     rf"<{{1,9}}\s{{0,3}}(?:END\s{{1,3}})?(?:{'|'.join(markers.LABELS)}|NAME)\s{{0,3}}([0-9a-f]{{8,40}}|nonce)?\s{{0,3}}>{{1,9}}"
@@ -167,7 +169,9 @@ def _cut(text: str, spans: list[tuple[int, int]]) -> str:
 def _shed_fence(before: str, after: str) -> tuple[str, str] | None:
     """Take off the code fence around what was cut out, when it held nothing else."""
     head, _, last = before.rpartition("\n")
-    opening = bool(_FENCE_LINE.fullmatch(last)) and len(re.findall(r"^[ \t]*(?:```|~~~)", before, re.MULTILINE)) % 2 == 1
+    opening = (
+        bool(_FENCE_LINE.fullmatch(last)) and len(re.findall(r"^[ \t]*(?:```|~~~)", before, re.MULTILINE)) % 2 == 1
+    )
     first, _, tail = after.partition("\n")
     if not opening or (after and not re.fullmatch(r"[ \t]*(?:```|~~~)[ \t]*", first)):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from typing import Final, NamedTuple
 
 # What a server should have taken off and some leave in. The plain names are also words of users' own XML.
@@ -33,6 +33,7 @@ _START: Final = (
 )
 _LEADING: Final = re.compile(rf"\s*(?:{_START}|{_STOP})")
 _TRAILING: Final = re.compile(_STOP)
+_TOKEN: Final = re.compile(rf"{_START}|{_STOP}")
 _GRANITE: Final = re.compile(r"\s*Here(?:'s| is) my (?:thought|thinking) process:", re.IGNORECASE)
 _GRANITE_ANSWER: Final = re.compile(r"Here(?:'s| is) my response:", re.IGNORECASE)
 _BARE_HARMONY: Final = re.compile(r"\s*analysis(?=\S)")  # the channel tokens were taken off, their names not
@@ -69,7 +70,7 @@ def strip_thinking(reply: str, given: str = "") -> str:
 def _name_marks(given: str) -> Set[str]:
     """The marks and tokens that the user's own text names."""
     names = {_to_mark(found).kind for found in _MARKS.finditer(given)}
-    names |= {found.group().strip() for pattern in (_LEADING, _TRAILING) for found in pattern.finditer(given)}
+    names |= {found.group().strip() for found in _TOKEN.finditer(given)}
     return names | ({"channel"} if "<|channel|>" in given else set())
 
 
@@ -113,10 +114,10 @@ def _cut_after_stop(text: str, spoken: Set[str]) -> str:
 
 def _strip_leading(text: str, spoken: Set[str]) -> str:
     """Take off thinking that begins the reply, or whose opening was taken off before us."""
-    marks = _list_marks(text)
-    if not marks:
+    marks = _find_marks(text)
+    first = next(marks, None)
+    if first is None:
         return text
-    first = marks[0]
     is_spoken_of = first.kind in spoken
     if first.is_closing:
         is_code = text.count("```", 0, first.start) % 2
@@ -134,7 +135,7 @@ def _strip_leading(text: str, spoken: Set[str]) -> str:
 
 def _strip_inner(text: str, spoken: Set[str]) -> str:
     """Take out thinking between two parts of an answer: blocks on lines of their own, outside of code."""
-    marks = _list_marks(text)
+    marks = list(_find_marks(text))
     fences = [found.start() for found in _FENCED.finditer(text)] if marks else []
     closings: dict[str, list[_Mark]] = {}
     for each in marks:
@@ -156,17 +157,17 @@ def _strip_inner(text: str, spoken: Set[str]) -> str:
     return "\n\n".join([*kept, text[place:].lstrip()]) if kept else text
 
 
-def _list_marks(text: str) -> list[_Mark]:
-    marks = (_to_mark(found) for found in _MARKS.finditer(text))
-    return [each for each in marks if not _is_quoted(text, each.start, each.end)]
+def _find_marks(text: str) -> Iterator[_Mark]:
+    for found in _MARKS.finditer(text):
+        if not _is_quoted(text, found.start(), found.end()):
+            yield _to_mark(found)
 
 
 def _to_mark(found: re.Match[str]) -> _Mark:
-    groups = {name: value for name, value in found.groupdict().items() if value is not None}
-    if "word" in groups:
-        return _Mark(found.start(), found.end(), groups["word"].lower(), bool(groups["slash"]))
-    name, value = next(iter(groups.items()))
-    is_closing = value == "/" or value.lower() == "end" or name.endswith("_close")
+    name = found.lastgroup or ""
+    if name == "word":
+        return _Mark(found.start(), found.end(), found["word"].lower(), bool(found["slash"]))
+    is_closing = found[name] == "/" or found[name].lower() == "end" or name.endswith("_close")
     return _Mark(found.start(), found.end(), name.partition("_")[0], is_closing)
 
 

@@ -103,7 +103,10 @@ def test_the_outermost_part_with_a_tag_counts(reply: str, found: str | None) -> 
     ("reply", "found"),
     [
         (f"<points>old</points>{tag('points', 'new', NONCE)}<points>later</points>", "new"),
-        (f"<points {markers.mark(NONCE)}>ends with </points>, says it</points {markers.mark(NONCE)}>", "ends with </points>, says it"),
+        (
+            f"<points {markers.mark(NONCE)}>ends with </points>, says it</points {markers.mark(NONCE)}>",
+            "ends with </points>, says it",
+        ),
         (f"<points {markers.mark(NONCE)}>closed without</points>", "closed without"),
         ("<points ffffff>another mark</points ffffff>", "another mark"),
         ("<points>no mark</points>", "no mark"),

@@ -62,8 +62,8 @@ def test_an_evaluation_is_read_where_its_meaning_is_plain(reply: str) -> None:
         ("I cannot do that.", "no JSON"),
         ("[1, 2]", "one JSON object, you gave a list"),
         (TEXT[: len(TEXT) // 2], "not valid JSON"),
-        ("{" * 100_000, "not valid JSON"),
-        ('{"a":' * 100_000 + "1" + "}" * 100_000, "not valid JSON"),
+        ("{" * 100_000, "too many brackets"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "too many brackets"),
         (with_accuracy("1" * 5000), "too long"),
         (with_accuracy("NaN"), "NaN is not a number"),
         (with_accuracy("Infinity"), "Infinity is not a number"),
@@ -75,9 +75,15 @@ def test_an_evaluation_is_read_where_its_meaning_is_plain(reply: str) -> None:
         (with_accuracy('"good"'), "criteria.accuracy"),
         (with_accuracy("true"), "`criteria.accuracy` must be a number from 1 to 10, you gave true"),
         (TEXT.replace('"accuracy": 7, ', ""), "`criteria.accuracy` is missing"),
-        (TEXT.replace('"confidence": 8', '"confidence": false'), "`confidence` must be a number from 1 to 10, you gave false"),
+        (
+            TEXT.replace('"confidence": 8', '"confidence": false'),
+            "`confidence` must be a number from 1 to 10, you gave false",
+        ),
         (TEXT.replace('"confidence": 8', '"x": 8'), "`confidence` is missing"),
-        (TEXT.replace('"major"', '"terrible"'), r"`criticisms\[0\].severity` must be minor, major or critical, you gave \"terrible\""),
+        (
+            TEXT.replace('"major"', '"terrible"'),
+            r"`criticisms\[0\].severity` must be minor, major or critical, you gave \"terrible\"",
+        ),
         (TEXT.replace('"No tests"', '""'), r"`criticisms\[0\].point` is empty"),
     ],
 )
