@@ -1,4 +1,4 @@
-"""What a model plainly means: values of another kind than asked for, read where they have one reading and only there."""
+"""What a model plainly means: values of another kind than asked for, read where they have one reading."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_ECHO: Final = 40
 
 
 def read_object(value: Any, what: str = "the reply") -> Mapping[str, Any]:
-    """An object with its names in small letters: itself, one given as a text, alone in a list, or in a known wrapper."""
+    """An object with its names in small letters: itself, given as a text, alone in a list or in a wrapper."""
     for _ in range(4):
         if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
             value = load(value.strip())

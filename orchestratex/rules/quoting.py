@@ -19,7 +19,8 @@ _NAMED_SCORE: Final = re.compile(
 _QUOTING: Final = re.compile(
     r"\b(?:answer|author|response|text|user|prompt|block|it)\b[^.\n]{0,60}?"
     r"\b(?:contain|hold|include|quote|sa(?:y|id)|claim|embed|ask|state|give|gave|offer|present|provide|demand|want)\w*"
-    r"|\b(?:refus|cheat|inject|manipulat|ignor|quot|declin)\w*|\b(?:cannot|can't|can’t|won't|won’t|will not|not (?:score|rate|evaluate))\b"
+    r"|\b(?:refus|cheat|inject|manipulat|ignor|quot|declin)\w*"
+    r"|\b(?:cannot|can['’]t|won['’]t|will not|not (?:score|rate|evaluate))\b"
     r"|\b(?:for example|e\.g\.|such as|an example|instead of|the form|template)",
     re.IGNORECASE,
 )
@@ -27,7 +28,7 @@ _AROUND: Final = 2_000  # characters of notes beside an evaluation that are beli
 
 
 def refuse_quoted(
-    body: Body, criteria: Mapping[str, float], criticisms: Sequence[Mapping[str, str]], *, text: str, answer: str
+    body: Body, criteria: Mapping[str, float], criticisms: Sequence[Mapping[str, str]], *, answer: str
 ) -> None:
     """Raise MalformedReplyError unless these scores are the evaluator's own.
 

@@ -50,10 +50,8 @@ def find_body(text: str, opening: str) -> Body:
         return Body(inside, text[: fences[0].start()], text[fences[1].end() :])
     if len(fences) == 1 and fences[0].start() == 0 and text[fences[0].end() :].lstrip()[:1] in ("{", "["):
         text = text[fences[0].end() :].strip()  # a fence without its end
-    if text[:1] in ("{", "[") or (text[:1] == '"' and text[-1:] == '"'):
-        start = 0
-    else:
-        start = text.find(opening)
+    is_value = text[:1] in ("{", "[") or (text[:1] == '"' and text[-1:] == '"')
+    start = 0 if is_value else text.find(opening)
     if start < 0:
         raise MalformedReplyError("there is no JSON in it")
     if opening == "{" and text[start] == "{" and (found := list_objects(text)):

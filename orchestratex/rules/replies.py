@@ -1,7 +1,7 @@
 """How we read what models reply: what is plainly meant is read, what leaves doubt is refused in words to act on.
 
-Each reader takes the prompt that was sent: from it come the nonce of the tags and what the user gave, so that a reply is
-read the same whenever it is read.
+Each reader takes the prompt that was sent: from it come the nonce of the tags and what the user gave, so that a reply
+is read the same whenever it is read.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def parse_evaluation(reply: str, sent: str = "") -> EvaluationReply:
     criteria = read_criteria(given)
     criticisms = read_criticisms(given.get("criticisms"))
     confidence = read_score(given.get("confidence"), "confidence")
-    refuse_quoted(body, criteria, criticisms, text=text, answer=read_sent(sent).answer)
+    refuse_quoted(body, criteria, criticisms, answer=read_sent(sent).answer)
     has_error = _has_plain_error(given, criticisms)
     if has_error:
         criteria["accuracy"] = min(criteria["accuracy"], MAX_ACCURACY_WITH_ERROR)

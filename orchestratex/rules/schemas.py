@@ -1,7 +1,7 @@
 """The JSON schemas that hold a reply in form and in bounds, in what each server's dialect takes of the language.
 
-Without bounds a small model fills a list until its limit cuts it off. What a dialect does not take is left out; whatever
-it lets through is checked when the reply is read.
+Without bounds a small model fills a list until its limit cuts it off. What a dialect does not take is left out;
+whatever it lets through is checked when the reply is read.
 """
 
 from __future__ import annotations
@@ -50,27 +50,29 @@ def evaluation_schema(dialect: str = "", provider: str = "", *, is_own: bool = F
     Every property is required and no other allowed, as strict modes want it. `is_own` says that the server is one's own
     (reached without TLS). Without a dialect the schema holds what all take.
     """
-    make = _Maker(_find_bounds(dialect, provider, is_own=is_own))
-    criticism = make.object(
-        point=make.text(_LONG), severity=make.choice([each.value for each in Severity]), evidence=make.text(_LONG)
+    maker = _Maker(_find_bounds(dialect, provider, is_own=is_own))
+    criticism = maker.make_object(
+        point=maker.make_text(_LONG),
+        severity=maker.make_choice([each.value for each in Severity]),
+        evidence=maker.make_text(_LONG),
     )
-    return make.object(
-        checks=make.list(make.text(_SHORT), 8),
-        criticisms=make.list(criticism, 6),
+    return maker.make_object(
+        checks=maker.make_list(maker.make_text(_SHORT), 8),
+        criticisms=maker.make_list(criticism, 6),
         has_plain_error={"type": "boolean"},
-        positive_aspects=make.text(_LONG),
-        suggested_improvements=make.text(_LONG),
-        alternative_approaches=make.text(_LONG),
-        criteria=make.object(**{name: make.score() for name in CRITERIA}),
-        confidence=make.score(),
+        positive_aspects=maker.make_text(_LONG),
+        suggested_improvements=maker.make_text(_LONG),
+        alternative_approaches=maker.make_text(_LONG),
+        criteria=maker.make_object(**{name: maker.make_score() for name in CRITERIA}),
+        confidence=maker.make_score(),
     )
 
 
 @functools.cache
 def assessment_schema(dialect: str = "", provider: str = "", *, is_own: bool = False) -> _Schema:
     """The schema of a model's assessment of its own answer."""
-    make = _Maker(_find_bounds(dialect, provider, is_own=is_own))
-    return make.object(self_assessment=make.text(_LONG), confidence=make.score())
+    maker = _Maker(_find_bounds(dialect, provider, is_own=is_own))
+    return maker.make_object(self_assessment=maker.make_text(_LONG), confidence=maker.make_score())
 
 
 def _find_bounds(dialect: str, provider: str, *, is_own: bool) -> Bounds:
@@ -85,7 +87,7 @@ class _Maker:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
 
-    def object(self, **properties: _Schema) -> _Schema:
+    def make_object(self, **properties: _Schema) -> _Schema:
         return {
             "type": "object",
             "properties": properties,
@@ -93,17 +95,17 @@ class _Maker:
             "additionalProperties": False,
         }
 
-    def list(self, items: _Schema, most: int) -> _Schema:
+    def make_list(self, items: _Schema, most: int) -> _Schema:
         made: _Schema = {"type": "array", "items": items}
         return made | {"maxItems": most} if self.bounds.has_max_items else made
 
-    def text(self, most: int) -> _Schema:
+    def make_text(self, most: int) -> _Schema:
         return {"type": "string", "maxLength": most} if self.bounds.has_max_length else {"type": "string"}
 
-    def choice(self, values: list[str]) -> _Schema:
+    def make_choice(self, values: list[str]) -> _Schema:
         return {"type": "string", "enum": values}
 
-    def score(self) -> _Schema:
+    def make_score(self) -> _Schema:
         if self.bounds.has_number_enum:
             return {"type": "integer", "enum": list(range(1, 11))}
         return {"type": "integer", "minimum": 1, "maximum": 10}

@@ -40,7 +40,7 @@ def read(reply: dict[str, str]) -> Any:
             case _:
                 return parse_answer(reply["text"])
     except MalformedReplyError as error:
-        assert str(error)
+        assert str(error)  # noqa: PT017
         return None
 
 

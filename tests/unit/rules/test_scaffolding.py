@@ -217,7 +217,7 @@ def ask_refined(answer: str = "old") -> str:
         f"<revised_answer>{BLUE}\n<points>[{POINT}]</points>",
         f"{BLUE}</revised_answer><points>[{POINT}]</points>",
         f"<revised_answer>draft</revised_answer><revised_answer>{BLUE}</revised_answer><points>[{POINT}]</points>",
-        f"<think>plan <revised_answer>x</revised_answer></think><revised_answer>{BLUE}</revised_answer><points>[{POINT}]",
+        f"<think>a <revised_answer>x</revised_answer></think><revised_answer>{BLUE}</revised_answer><points>[{POINT}]",
         f"<revised_answer>{BLUE}\n{TAGGED}</revised_answer><points>[{POINT}]</points>",
         f"```\n<revised_answer>{BLUE}</revised_answer>\n<points>[{POINT}]</points>\n```",
         f"<revised_answer><<<ANSWER {NONCE}>>>\n{BLUE}\n<<<END ANSWER {NONCE}>>></revised_answer><points>[{POINT}]",
