@@ -28,7 +28,7 @@ from orchestratex.rules.quoting import refuse_quoted
 from orchestratex.rules.reading import MalformedReplyError, find_body, list_objects, load
 from orchestratex.rules.scaffolding import clean
 from orchestratex.rules.sent import Sent, read_sent
-from orchestratex.rules.thinking import strip_thinking
+from orchestratex.rules.thinking import strip_before_json, strip_thinking
 
 __all__ = [
     "AnswerReply",
@@ -122,7 +122,7 @@ def parse_answer(reply: str, sent: str = "") -> AnswerReply:
 def parse_assessment(reply: str, sent: str = "") -> Assessment | None:
     """Read the assessment of a reply, tagged or alone; None where it is missing or unreadable."""
     asked = read_sent(sent)
-    text = strip_thinking(reply)
+    text = strip_before_json(reply)
     part = markers.find_tag(markers.ASSESSMENT_TAG, text, asked.nonce)
     return _read_assessment(part if part is not None else text)
 
@@ -132,8 +132,7 @@ def parse_evaluation(reply: str, sent: str = "") -> EvaluationReply:
 
     Raises MalformedReplyError saying what is missing, of a wrong kind or out of range.
     """
-    text = strip_thinking(reply)
-    body = find_body(text, "{")
+    body = find_body(strip_before_json(reply), "{")
     given = read_object(load(body.text, names=_SCORE_NAMES))
     refuse_twice(given, ("confidence", "criticisms"))
     criteria = read_criteria(given)

@@ -33,6 +33,7 @@ _START: Final = (
 )
 _LEADING: Final = re.compile(rf"\s*(?:{_START}|{_STOP})")
 _TRAILING: Final = re.compile(_STOP)
+_LAST: Final = re.compile(rf"(?:{_STOP})\Z")
 _TOKEN: Final = re.compile(rf"{_START}|{_STOP}")
 _GRANITE: Final = re.compile(r"\s*Here(?:'s| is) my (?:thought|thinking) process:", re.IGNORECASE)
 _GRANITE_ANSWER: Final = re.compile(r"Here(?:'s| is) my response:", re.IGNORECASE)
@@ -65,6 +66,23 @@ def strip_thinking(reply: str, given: str = "") -> str:
             break
         text = _strip_leading_tokens(shorter, spoken)
     return _cut_after_stop(_strip_inner(text, spoken), spoken).strip()
+
+
+def strip_before_json(reply: str) -> str:
+    """The reply without the thinking and tokens around its JSON; what stands inside of the JSON is left alone."""
+    text = _read_channels(reply, frozenset())
+    for _ in range(8):
+        text = _strip_leading_tokens(text, frozenset())
+        if text.lstrip()[:1] in ("{", "[", '"', "`", "~"):
+            break
+        shorter = _strip_leading(_strip_granite(text, ""), frozenset())
+        if shorter == text:
+            break
+        text = shorter
+    text = text.strip()
+    while found := _LAST.search(text, max(0, len(text) - _LINE)):
+        text = text[: found.start()].rstrip()
+    return text
 
 
 def _name_marks(given: str) -> Set[str]:
