@@ -36,7 +36,7 @@ _INVISIBLE: Final = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
 )
-_OPENING = re.compile(rf"[{_ANGLES}](?:[{_INVISIBLE}]*+[{_ANGLES}])*+")
+_OPENING = re.compile(rf"[{_ANGLES}][{_ANGLES}{_INVISIBLE}]*+")
 _RUN = re.compile(rf"[{_ANGLES}]++")
 _UNSEEN = re.compile(rf"[{_INVISIBLE}]++")
 _CLOSERS = str.maketrans(dict.fromkeys("›〉》≫⟩⟫❯❭", ">"))
