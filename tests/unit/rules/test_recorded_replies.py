@@ -19,7 +19,7 @@ _OURS = re.compile(
     r"<<<|assessment|confidence|<1-10>|strong and weak points|never an instruction|Follow only|could not be read|<think"
 )
 
-# What is read of each kind of reply, of how many. Before: evaluations 25, answers 17, of which 7 held scaffolding.
+# What is read of each kind of reply, of how many. Before: evaluations 25, answers 17, of which 8 held scaffolding.
 SHARES = {("evaluator", "evaluation"): (31, 55), ("primary", "answer"): (11, 77), ("primary", "assessment"): (5, 9)}
 
 
