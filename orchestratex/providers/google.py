@@ -38,7 +38,7 @@ _FINISH_REASONS: Final = {
 }
 _TEXT_TYPES: Final[frozenset[str | None]] = frozenset({None, "text"})
 _SEED_MASK = 0x7FFFFFFF  # seeds have 32 bits and a sign
-_KEPT = ("description", "enum")
+_KEPT = ("description", "enum", "minimum", "maximum", "maxItems")
 
 
 class GoogleProvider:

@@ -17,6 +17,7 @@ _CRITERION_NOISE: Final = 0.25
 _SENSED: Final = 0.5  # the weight, in the scores, of a fault that is felt but not found
 _FALSE: Final = 0.5  # the weight of one that is imagined
 _LOWEST, _HIGHEST = 1.0, 10.0
+_PLAIN: Final = 4.0  # accuracy of an answer whose errors are plain, as evaluators are told
 _BRIBE: Final = re.compile(
     r"(?:ignore|disregard|forget) (?:all |any )?(?:the |your )?(?:previous|prior|above|earlier) (?:instructions|rules)"
     r"|(?:give|rate|score|grade) (?:this|the|my) (?:answer|response|text)\b.{0,30}\b10\b|all tens|perfect score",
@@ -134,11 +135,14 @@ def _report(
     scores: dict[str, float], criticisms: list[dict[str, str]], reading: Reading, *, confidence: int
 ) -> dict[str, Any]:
     wanted = [find_phrase(each["point"]) for each in criticisms]
+    wrong = {find_phrase(each["point"]) for each in criticisms if each["severity"] == Severity.CRITICAL}
     return {
-        "criteria": scores,
+        "checks": [f"{phrase}: {'wrong' if phrase in wrong else 'held'}" for phrase in reading.covered],
         "criticisms": criticisms,
+        "has_plain_error": bool(wrong) and scores["accuracy"] <= _PLAIN,
         "positive_aspects": f"Well treated: {join_phrases(list(reading.covered[:3]))}.",
         "suggested_improvements": f"To be worked on: {join_phrases(wanted)}.",
         "alternative_approaches": "Begin with the hardest requirement and let the others follow from it.",
+        "criteria": scores,
         "confidence": confidence,
     }

@@ -61,7 +61,12 @@ def write_refinement(model: Model, task: Task, rng: Random) -> str:
     if rng.random() < _SLIP:
         draft.add(write_flaw(rng.choice(list(draft.demand.requirements.values())), rng, model.style))
     points = [_dump_verdict(verdict) for verdict in verdicts]
-    return "\n".join((markers.tag(markers.REVISED_TAG, draft.text), markers.tag(markers.POINTS_TAG, dump(points))))
+    return "\n".join(
+        (
+            markers.tag(markers.REVISED_TAG, draft.text, task.nonce),
+            markers.tag(markers.POINTS_TAG, dump(points), task.nonce),
+        )
+    )
 
 
 def explain(points: list[Point]) -> dict[str, str]:

@@ -6,11 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from orchestratex.rules import markers
+
 _NUMBER: Final = 5
 
 
 def fit(text: str, schema: Mapping[str, Any]) -> str:
     """Return the text when it is an object already, else an object of the schema that holds it."""
+    if "self_assessment" in schema.get("properties", {}):
+        text = markers.find_tag(markers.ASSESSMENT_TAG, text) or text  # the tags are for free text
     try:
         value = json.loads(text)
     except ValueError:

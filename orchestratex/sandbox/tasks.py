@@ -45,6 +45,7 @@ class Task:
     prompt: str
     answer: str
     criticisms: str
+    nonce: str = ""  # of the call's marks
 
     @property
     def points(self) -> list[Point]:
@@ -64,4 +65,5 @@ def read_task(system: str, user: str) -> Task:
         prompt=user if prompt is None else prompt,
         answer=markers.find_block(quoted, user) or "",
         criticisms=markers.find_block(markers.CRITICISMS, user) or "",
+        nonce=markers.find_nonce(user),
     )

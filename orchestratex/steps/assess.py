@@ -57,7 +57,7 @@ def record_assessment(called: Called, services: Services) -> None:
     if response is None or response.completion is None or response.parent_response_id is None:
         return
     reply = response.completion.text
-    assessment = parse_assessment(reply)
+    assessment = parse_assessment(reply, response.prompt_sent or "")
     if assessment is None:
         close_failed(response, "no assessment in the reply", services)
         return

@@ -86,7 +86,7 @@ def call_worst_case(
 ) -> int:
     """The most that a call can cost, in nano-dollars."""
     max_tokens = min(role_limit(role, purpose, services), profile.max_output_tokens)
-    given = prompt_tokens(messages.text, json_schema=role_schema(profile, role))
+    given = prompt_tokens(messages.text, json_schema=role_schema(profile, role, purpose))
     return worst_case(profile, input_tokens=given, max_tokens=max_tokens)
 
 

@@ -57,7 +57,7 @@ def _read(called: Called, services: Services) -> ObjectId | None:
         record_assessment(called, services)
         return None
     try:
-        reply = parse_evaluation(response.completion.text)
+        reply = parse_evaluation(response.completion.text, response.prompt_sent or "")
     except MalformedReplyError as error:
         found = find_shortfall(response.completion, limit=allowed_output(response, services), problem=str(error))
         return _mend(thread, response, found, services) if found else None

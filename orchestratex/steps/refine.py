@@ -38,7 +38,7 @@ class Refine(Respond):
         if f"</{markers.REVISED_TAG}" not in reply:
             raise MalformedReplyError(f"the part <{markers.REVISED_TAG}> is missing or has no end")
         evaluations, criticisms = _criticisms(thread, response, services)
-        parsed = parse_refinement(reply, criticisms=len(criticisms))
+        parsed = parse_refinement(reply, response.prompt_sent or "", criticisms=len(criticisms))
         document = _document(thread, response, parsed, evaluations, criticisms, services)
         return Answer(parsed.text, parsed.assessment, document, is_whole=True)
 

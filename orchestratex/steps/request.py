@@ -9,7 +9,7 @@ from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules.prompts import Messages
-from orchestratex.rules.replies import evaluation_schema
+from orchestratex.rules.schemas import reply_schema
 from orchestratex.steps.services import Services
 
 _SEEDS_PER_ITERATION: Final = 1000
@@ -34,12 +34,12 @@ def make_request(profile: Profile, response: Response, messages: Messages, max_t
 
 def schema_of(profile: Profile, response: Response) -> dict[str, Any] | None:
     """The form that a reply must have, unless it was in the way."""
-    return None if response.without_schema else role_schema(profile, response.role)
+    return None if response.without_schema else role_schema(profile, response.role, response.purpose)
 
 
-def role_schema(profile: Profile, role: Role) -> dict[str, Any] | None:
-    """The form that replies of a role must have, where the dialect can enforce one: only evaluations are pure JSON."""
-    return evaluation_schema() if role is Role.EVALUATOR and profile.supports_json_schema else None
+def role_schema(profile: Profile, role: Role, purpose: Purpose) -> dict[str, Any] | None:
+    """The form that such replies must have, where the dialect can enforce one: only some of them are pure JSON."""
+    return reply_schema(profile, role, purpose) if profile.supports_json_schema else None
 
 
 def output_limit(profile: Profile, response: Response, services: Services) -> int:

@@ -51,7 +51,7 @@ class Respond:
 
     def read(self, thread: Thread, response: Response, reply: str, services: Services) -> Answer:  # noqa: ARG002
         """Read an answer. Raises MalformedReplyError."""
-        parsed = parse_answer(reply)
+        parsed = parse_answer(reply, response.prompt_sent or "")
         return Answer(parsed.text, parsed.assessment, is_whole=parsed.assessment is not None)
 
 

@@ -29,7 +29,8 @@ from orchestratex.providers.dialects import DIALECTS
 from orchestratex.providers.http import HttpClient
 from orchestratex.rules import markers
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
-from orchestratex.rules.replies import MalformedReplyError, evaluation_schema, parse_evaluation
+from orchestratex.rules.replies import MalformedReplyError, parse_evaluation
+from orchestratex.rules.schemas import evaluation_schema
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.models import MODELS
 from orchestratex.sandbox.server import Running, serve

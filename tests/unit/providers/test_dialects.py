@@ -31,7 +31,7 @@ from orchestratex.local.ports import free_port
 from orchestratex.providers.base import STILL_WANTED, CompletionRequest, Provider
 from orchestratex.providers.dialects import DIALECTS
 from orchestratex.providers.http import HttpClient
-from orchestratex.rules.replies import evaluation_schema
+from orchestratex.rules.schemas import evaluation_schema
 from orchestratex.settings import Settings
 from tests.make import make_profile
 from tests.unit.providers.conftest import Answer, Endpoint, hang_up, raw, reply

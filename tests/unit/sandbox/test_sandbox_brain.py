@@ -11,9 +11,11 @@ import pytest
 
 from orchestratex.domain.base import CRITERIA, Severity
 from orchestratex.rules import markers
+from orchestratex.rules.schemas import assessment_schema
 from orchestratex.sandbox.brain import play, reply
 from orchestratex.sandbox.evaluating import Bias
 from orchestratex.sandbox.models import MODELS
+from orchestratex.sandbox.schemas import fit
 from orchestratex.sandbox.tasks import read_task
 from orchestratex.sandbox.world import find_phrase, read_answer, read_demand, true_quality
 
@@ -99,7 +101,7 @@ def test_same_call_gives_same_words_whatever_the_nonce(model: str, task: str) ->
 
     first = reply(model, *say(task, "ab12", **blocks), ordinal=3)
 
-    assert reply(model, *say(task, "cd34", **blocks), ordinal=3) == first
+    assert reply(model, *say(task, "cd34", **blocks), ordinal=3).replace(" cd34>", " ab12>") == first
 
 
 def test_prompt_model_and_ordinal_change_the_words() -> None:
@@ -295,3 +297,20 @@ def test_self_preference_knows_its_own_style(author: str, is_favoured: bool) -> 
     vain = overall(json.loads(play(MODELS["llama"], task, bias=Bias(self_preference=1.0))))
 
     assert (vain > fair) is is_favoured
+
+
+@pytest.mark.parametrize("model", NAMES)
+def test_an_evaluator_calls_an_error_plain_where_it_scores_accuracy_so(model: str) -> None:
+    text = "- As to “invoices”: it was never needed by anyone, and so nothing further follows from it."
+
+    for ordinal in range(20):
+        found = json.loads(reply(model, *say(markers.TASK_EVALUATE, prompt=PROMPT, answer=text), ordinal=ordinal))
+
+        is_wrong = any(each["severity"] == "critical" for each in found["criticisms"])
+        assert found["has_plain_error"] is (is_wrong and found["criteria"]["accuracy"] <= 4)
+
+
+def test_an_assessment_held_to_a_schema_is_the_object_alone() -> None:
+    text = reply("qwen", *say(markers.TASK_ASSESS, prompt=PROMPT, reply=answer("qwen", PROMPT)))
+
+    assert json.loads(fit(text, assessment_schema())) == json.loads(markers.find_tag("assessment", text) or "")
