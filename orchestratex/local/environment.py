@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from pydantic import AliasChoices
 
@@ -21,6 +22,7 @@ WORK = frozenset({"worker", "control"})  # call models, and probe them
 STORE = WORK | {"api"}
 BROKER = STORE | {"beat", "flower"}
 AUDIENCES = {  # who gets a setting that is secret or holds a password; all others are for everyone in BROKER
+    "secrets_dir": WORK,  # the keys are among its files: the others get the values of those that are theirs
     "mongodb_uri": STORE,
     "redis_url": STORE,  # and BROKER where it is the broker
     "broker_url": BROKER,
@@ -35,9 +37,10 @@ AUDIENCES = {  # who gets a setting that is secret or holds a password; all othe
     "mistral_api_key": WORK,
     "openrouter_api_key": WORK,
     "google_api_key": WORK,
+    "sandbox_admin_key": frozenset({"sandbox"}),
 }
 OWN_PREFIXES = {"sandbox": ("ORCHESTRATEX_SANDBOX_",), "flower": ("ORCHESTRATEX_FLOWER_", "FLOWER_")}
-FROM_FILE = "_FILE"  # the name of a file in place of the value: for the same readers
+SECRETS_DIR = "ORCHESTRATEX_SECRETS_DIR"
 
 
 def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -46,8 +49,9 @@ def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def select_environment(kind: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what a process of this type gets of the variables."""
+    """Return what a process of this type gets of the variables, and of the settings that stand in files."""
     own = OWN_PREFIXES.get(kind, ())
+    environ = environ if kind in WORK else {**_read_files(environ), **environ}
     chosen = {
         name: value
         for name, value in environ.items()
@@ -57,12 +61,23 @@ def select_environment(kind: str, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _audience(variable: str, environ: Mapping[str, str]) -> frozenset[str]:
-    field = FIELDS.get(variable) or FIELDS.get(variable.removesuffix(FROM_FILE))
+    field = FIELDS.get(variable)
     if field is None:
         return frozenset()
     if field == "redis_url" and not environ.get("ORCHESTRATEX_BROKER_URL"):
         return BROKER
     return AUDIENCES.get(field, BROKER)
+
+
+def _read_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings in the directory of secrets, each under its variable; a variable that is set wins."""
+    folder, given = environ.get(SECRETS_DIR), {name.upper() for name in environ}
+    files = Path(folder).iterdir() if folder else ()
+    return {
+        name: file.read_text(encoding="utf-8").strip()
+        for file in files
+        if (name := file.name.upper()) in FIELDS and name not in given and file.is_file()
+    }
 
 
 def _name_variables() -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from bson import ObjectId
 from orchestratex.domain.base import (
     Component,
     CostSource,
+    FinishReason,
     LogLevel,
     Purpose,
     ResponseStatus,
@@ -214,7 +215,10 @@ class _Sending:
         return AttemptCost(nanos=self.hold.amount, source=CostSource.ESTIMATED, usage=usage)
 
     def cost(self, completion: Completion) -> AttemptCost:
-        """What a completion costs."""
+        """What a completion costs. Of one that used up its limit, perhaps by thinking, the text tells too little."""
+        is_silent = completion.usage is None and not completion.cost_usd
+        if is_silent and completion.finish_reason is FinishReason.LENGTH:
+            return self.worst_cost()
         nanos, source, usage = completion_cost(
             self.profile, completion, prompt=self.messages.text, json_schema=self.schema
         )

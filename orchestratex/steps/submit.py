@@ -242,18 +242,18 @@ def _check_text(field: str, text: str) -> None:
 
 
 def _check_pool(options: ThreadOptions, services: Services) -> None:
-    """A thread needs a model that answers and another that evaluates."""
+    """A thread needs a model that answers and another that evaluates. Raises ConflictError."""
     both = sorted(set(options.preferred_models) & set(options.excluded_models))
     if both:
-        raise InputError("preferred_models", f"{', '.join(both)} cannot be preferred and excluded at once")
+        raise ConflictError("preferred_models", f"{', '.join(both)} cannot be preferred and excluded at once")
     usable = services.usable_profiles()
     candidates = [profile for profile in usable if profile.model_name not in options.excluded_models]
     if not candidates:
-        raise InputError("excluded_models", f"no model is left to answer; active are {_names(usable) or 'none'}")
+        raise ConflictError("excluded_models", f"no model is left to answer; active are {_names(usable) or 'none'}")
     anybody = [profile.model_copy(update={"is_available": True}) for profile in usable]
     if not any(choose_evaluators(anybody, options, author=each.model_name) for each in candidates):
         field = "evaluators" if options.evaluators else "excluded_models"
-        raise InputError(field, f"no evaluator is left beside {_names(candidates)}; at least two models are needed")
+        raise ConflictError(field, f"no evaluator is left beside {_names(candidates)}; at least two models are needed")
 
 
 def _names(profiles: Collection[Profile]) -> str:

@@ -166,13 +166,13 @@ def test_names_may_be_as_many_as_the_limit_says(client: Client) -> None:
     assert taken.status_code == 202
 
 
-def test_no_model_left_is_bad_input(client: Client) -> None:
+def test_no_model_left_is_a_conflict_with_what_there_is(client: Client) -> None:
     names = [profile.model_name for profile in client.world.store.profiles()]
 
     all_out = client.post("/v1/threads", {"prompt": "x", "excluded_models": names})
     one_left = client.post("/v1/threads", {"prompt": "x", "excluded_models": names[1:]})
 
-    assert (all_out.status_code, one_left.status_code) == (422, 422)
+    assert (all_out.status_code, one_left.status_code) == (409, 409)
     assert "no model is left" in all_out.json()["detail"]
     assert "no evaluator is left" in one_left.json()["detail"]
     assert count_written(client.world) == 0

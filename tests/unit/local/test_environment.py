@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr
 
@@ -49,12 +51,19 @@ def test_settings_that_are_no_secrets_reach_every_process_that_reads_settings(ki
     assert select_environment(kind, plain | needed) == plain | needed
 
 
-def test_file_that_holds_a_secret_is_named_to_who_may_have_the_secret() -> None:
-    environ = {"OPENAI_API_KEY_FILE": "/run/key", "ORCHESTRATEX_MONGODB_URI_FILE": "/run/uri"}
+def test_files_in_the_directory_of_secrets_go_to_the_readers_of_their_settings(tmp_path: Path) -> None:
+    (tmp_path / "openai_api_key").write_text("sk-secret\n")
+    (tmp_path / "orchestratex_mongodb_uri").write_text("mongodb://ox:secret@db\n")
+    (tmp_path / "ORCHESTRATEX_MAX_THREADS").write_text("7")
+    environ = {"ORCHESTRATEX_SECRETS_DIR": str(tmp_path), "ORCHESTRATEX_MAX_THREADS": "9"}
 
     assert select_environment("worker", environ) == environ
-    assert set(select_environment("api", environ)) == {"ORCHESTRATEX_MONGODB_URI_FILE"}
-    assert select_environment("flower", environ) == {}
+    assert select_environment("api", environ) == {
+        "ORCHESTRATEX_MONGODB_URI": "mongodb://ox:secret@db",
+        "ORCHESTRATEX_MAX_THREADS": "9",
+    }
+    assert select_environment("beat", environ) == {"ORCHESTRATEX_MAX_THREADS": "9"}
+    assert select_environment("sandbox", environ) == {}
 
 
 def test_the_redis_of_the_limits_is_not_for_beat_and_flower_where_another_broker_is_set() -> None:
@@ -80,4 +89,4 @@ def test_somebody_has_decided_who_gets_each_secret_setting() -> None:
         if SecretStr in getattr(info.annotation, "__args__", (info.annotation,)) or name.endswith(("_uri", "redis_url"))
     }
 
-    assert secret | {"broker_url", "proxy"} == set(AUDIENCES)
+    assert secret | {"broker_url", "proxy", "secrets_dir"} == set(AUDIENCES)
