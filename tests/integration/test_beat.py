@@ -24,7 +24,7 @@ QUICK = {"reconcile_s": 1, "measure_s": PERIOD_S, "probe_s": PERIOD_S}
 
 def turns(cluster: Cluster, name: str) -> int:
     found = cluster.database["system_samples"].find_one({"_id": f"turn/{name}"})
-    return int(found["turns"]) if found else 0
+    return int(found.get("turns", 0)) if found else 0
 
 
 def events(cluster: Cluster, event_type: str, **fields: object) -> list[dict[str, Any]]:
