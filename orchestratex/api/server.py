@@ -11,7 +11,7 @@ from orchestratex.api.connections import ConnectionLimits, allow_open_files, mak
 from orchestratex.api.seldom import quieten
 from orchestratex.bootstrap import make_queue, make_services
 from orchestratex.errors import InputError
-from orchestratex.origins import is_loopback
+from orchestratex.browsers import is_loopback
 from orchestratex.settings import Settings
 
 _GRACE_S: Final = 10  # requests take milliseconds

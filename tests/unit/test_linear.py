@@ -24,7 +24,7 @@ from orchestratex.cli.output import shorten
 from orchestratex.domain.base import Domain, Severity
 from orchestratex.domain.evaluation import Criticism
 from orchestratex.local.output import PrefixedOutput, read_tail
-from orchestratex.origins import is_loopback
+from orchestratex.browsers import is_loopback
 from orchestratex.providers.addresses import check_base_url, is_forbidden
 from orchestratex.providers.http import whole_text
 from orchestratex.rules import prompts
