@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestratex.api.bodies import BodyError, check_json
+from orchestratex.browsers import is_from_elsewhere, is_served
 from orchestratex.domain.inputs import shorten
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.browsers import is_from_elsewhere, is_served
 
 if TYPE_CHECKING:
     from tests.support import World
