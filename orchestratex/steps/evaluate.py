@@ -70,7 +70,7 @@ def _read(called: Called, services: Services) -> ObjectId | None:
         **completed_fields(response, response.completion.text, services),
         "confidence_score": reply.confidence,
     }
-    if services.store.complete_response(response, done) is None:
+    if _complete(response, done, services) is None:
         return None  # left behind in this moment: the panel was weighed without it
     services.faults.reach(FaultPoint.CALL_COMPLETED)
     services.journal.write(
@@ -93,6 +93,13 @@ def _mend(thread: Thread, response: Response, found: Shortfall, services: Servic
     report_shortfall(thread, response, found, say_again(again) if again else "left out of the panel", services)
     close_failed(response, found.record, services)
     return again.id if again and not services.ending.is_set() else None  # a worker that ends leaves it to others
+
+
+def _complete(response: Response, done: dict[str, object], services: Services) -> Response | None:
+    try:
+        return services.store.complete_response(response, done)
+    except DocumentTooLargeError:  # its text stands there twice by then: the raw completion keeps it
+        return services.store.complete_response(response, {**done, "response_text": ""})
 
 
 def _record(thread: Thread, response: Response, reply: EvaluationReply, services: Services) -> Evaluation:

@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--models", nargs="*", default=[model.name for model in MODELS])
     parser.add_argument("--schema", choices=("on", "off", "both"), default="both")
     parser.add_argument("--iterations", type=int, default=1, help="above 1: the answers are refined, too")
+    parser.add_argument("--at-once", type=int, default=2, help="threads a model, at most its server's slots")
     parser.add_argument("--log", type=Path, help="a file to which every reply is added, a JSON object a line")
     wanted = parser.parse_args()
     models = [model for model in MODELS if model.name in wanted.models]
@@ -49,6 +50,7 @@ def main() -> int:
             interleave(wanted.prompts),
             with_schema=with_schema,
             max_iterations=wanted.iterations,
+            at_once=wanted.at_once,
             log=wanted.log,
         )
         rows += [(model, with_schema, tallies[model.name]) for model in models]

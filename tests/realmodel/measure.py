@@ -45,6 +45,7 @@ class Tally:
 def make_world(models: Sequence[SmallModel], *, with_schema: bool) -> World:
     """The engine in this process, its models real."""
     settings = Settings(
+        assessments="off",  # they take the small models half of the time, and nothing here looks at them
         answer_max_tokens=ANSWER_TOKENS,
         evaluation_max_tokens=EVALUATION_TOKENS,
         call_timeout_s=CALL_S,
@@ -55,32 +56,36 @@ def make_world(models: Sequence[SmallModel], *, with_schema: bool) -> World:
     return World(settings=settings, providers=HttpProviders(settings, http), profiles=profiles)
 
 
-def ask(
-    prompts: Iterable[tuple[str, str]],
-    *,
-    author: SmallModel,
-    evaluators: Sequence[SmallModel],
-    with_schema: bool,
-    max_iterations: int,
-    log: Path | None,
-) -> dict[str, Tally]:
-    """One thread a prompt; the tallies by model name."""
-    tallies = {model.name: Tally() for model in (author, *evaluators)}
-    for domain, prompt in prompts:
-        world = make_world([author, *evaluators], with_schema=with_schema)
-        started = time.monotonic()
-        thread = world.solve(
-            prompt,
-            preferred_models=[author.name],
-            evaluators=[model.name for model in evaluators],
-            max_iterations=max_iterations,
-        )
-        responses = world.store.responses_of(thread.id)
-        count(thread, responses, author.name, tallies)
-        if log is not None:
-            _write(log, domain, thread, responses, with_schema=with_schema)
-        took_s = time.monotonic() - started
-        print(f"{author.name} schema={with_schema} {domain}: {thread.thread_status} {took_s:.0f} s", file=sys.stderr)
+@dataclass(frozen=True)
+class Run:
+    """How one model's threads are asked."""
+
+    author: SmallModel
+    evaluators: Sequence[SmallModel]
+    with_schema: bool
+    max_iterations: int
+    log: Path | None
+
+
+def ask(domain: str, prompt: str, run: Run) -> dict[str, Tally]:
+    """One thread; the tallies by model name."""
+    tallies = {model.name: Tally() for model in (run.author, *run.evaluators)}
+    world = make_world([run.author, *run.evaluators], with_schema=run.with_schema)
+    started = time.monotonic()
+    thread = world.solve(
+        prompt,
+        preferred_models=[run.author.name],
+        evaluators=[model.name for model in run.evaluators],
+        max_iterations=run.max_iterations,
+    )
+    responses = world.store.responses_of(thread.id)
+    count(thread, responses, run.author.name, tallies)
+    if run.log is not None:
+        _write(run.log, domain, thread, responses, with_schema=run.with_schema)
+    took_s = time.monotonic() - started
+    print(
+        f"{run.author.name} schema={run.with_schema} {domain}: {thread.thread_status} {took_s:.0f} s", file=sys.stderr
+    )
     return tallies
 
 
@@ -124,24 +129,20 @@ def measure(
     *,
     with_schema: bool,
     max_iterations: int = 1,
+    at_once: int = 1,
     log: Path | None = None,
 ) -> dict[str, Tally]:
-    """Each model answers every prompt and the next one evaluates it, so that each asks and judges equally often."""
-    pairs = [(model, [models[(at + 1) % len(models)]]) for at, model in enumerate(models)]
-    with ThreadPoolExecutor(len(pairs)) as pool:
-        runs = [
-            pool.submit(
-                ask,
-                prompts,
-                author=author,
-                evaluators=evaluators,
-                with_schema=with_schema,
-                max_iterations=max_iterations,
-                log=log,
-            )
-            for author, evaluators in pairs
-        ]
-        return add(run.result() for run in runs)
+    """Each model answers every prompt and the next one evaluates it, so that each asks and judges equally often.
+
+    `at_once` threads of each model are under way: as many as its server has slots.
+    """
+    runs = [
+        Run(model, [models[(at + 1) % len(models)]], with_schema, max_iterations, log)
+        for at, model in enumerate(models)
+    ]
+    with ThreadPoolExecutor(len(runs) * at_once) as pool:
+        asked = [pool.submit(ask, domain, prompt, run) for domain, prompt in prompts for run in runs]
+        return add(each.result() for each in asked)
 
 
 def _write(log: Path, domain: str, thread: Thread, responses: Sequence[Response], *, with_schema: bool) -> None:

@@ -93,7 +93,6 @@ def test_no_intermediate_response_is_ever_shown(client: Client) -> None:
         ({"prompt": "x", "cost_limit": -1}, "cost_limit"),
         ({"prompt": "x", "preferred_models": ["nope"]}, "preferred_models"),
         ({"prompt": "x", "excluded_models": ["nope"]}, "excluded_models"),
-        ({"prompt": "x", "preferred_models": ["gpt4"], "excluded_models": ["gpt4"]}, "preferred_models"),
         ({"prompt": "x", "colour": "blue"}, "colour"),
         ({"prompt": "\ud800"}, "prompt"),
         ({"prompt": "x", "session_id": "abc"}, "session_id"),
@@ -164,6 +163,13 @@ def test_names_may_be_as_many_as_the_limit_says(client: Client) -> None:
     taken = client.post("/v1/threads", {"prompt": "x", "excluded_models": [f"m{n}" for n in range(64)]})
 
     assert taken.status_code == 202
+
+
+def test_a_model_cannot_be_preferred_and_excluded(client: Client) -> None:
+    answer = client.post("/v1/threads", {"prompt": "x", "preferred_models": ["gpt4"], "excluded_models": ["gpt4"]})
+
+    assert (answer.status_code, answer.json()["field"]) == (409, "preferred_models")
+    assert count_written(client.world) == 0
 
 
 def test_no_model_left_is_a_conflict_with_what_there_is(client: Client) -> None:
