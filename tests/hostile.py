@@ -166,9 +166,10 @@ def measure(read: Callable[[str], object], text: str) -> float:
 def find_slowness(read: Callable[[str], object], make: Make, *, length: int = SHORT) -> str | None:
     """What is wrong with the time that `read` takes for texts of `make`; None where it grows as they do."""
     short = make(length)
-    before = min(measure(read, short) for _ in range(2))
+    before = measure(read, short)
     if before * GROWTH**2 < FAST_S:  # even if it were quadratic
         return None
+    before = min(before, measure(read, short))
     double = make(2 * length)
     if before < SLOW_S and any(measure(read, double) < DOUBLE_RATIO * before for _ in range(2)):
         return None
