@@ -13,11 +13,11 @@ import sys
 from typing import Final
 
 # All that has no look of its own: controls but line feed and tab, soft hyphen, fillers, directions, zero widths, line
-# and paragraph separators, variation selectors, tags, halves of surrogate pairs.
+# and paragraph separators, variation selectors, joiners of hieroglyphs, tags, halves of surrogate pairs.
 _HIDDEN: Final = (
     r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
     r"\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
-    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff"
+    r"\U00013430-\U00013440\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff"
 )
 # The scripts from Arabic to Mongolian, and their later blocks.
 _JOINED: Final = r"\u0600-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00011fff"

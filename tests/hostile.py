@@ -1,4 +1,7 @@
-"""Hostile texts, and the measure by which a function that reads them is judged: the time for ten times as much."""
+"""Hostile texts, and the measure by which a function that reads them is judged: the time for ten times as much.
+
+Measuring that for every function and text would take minutes. Most are told by twice as much; the others go on.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,14 @@ from re import _constants as codes  # type: ignore[attr-defined]  # a pattern's 
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-SHORT, LONG, GROWTH = 20_000, 200_000, 10
+SHORT, GROWTH = 20_000, 10  # characters, and how many times as many a long text has
 RATIO = 25.0  # linear functions take 10 times as long for the long text, quadratic ones 100 times
+DOUBLE_RATIO = 2.3  # for twice as much: what stays below it is below the other, too
 FAST_S = 0.1  # of processor time for the long text, the longest that is taken: whatever its growth, that is fast
 SLOW_S = 3.0  # for the short text: not measured any further
 TRIES = 3
+
+NONCE = "4e2ae9672558b693"  # of prompts' blocks
 
 # Each is repeated to the length that is wanted.
 ATOMS = {
@@ -82,6 +88,40 @@ ATOMS = {
     "controls": "\x1b[",
     "directions": "\u202e",
 }
+# What only readers of prompts' blocks and of replies look for.
+MARKS = {
+    "half a block's start": "<<<PROMPT ",
+    "half a block's end": "<<<END ANSWER ",
+    "blocks of a nonce": f"<<<ANSWER {NONCE}>>>\n",
+    "ends of a nonce": f"\n<<<END ANSWER {NONCE}>>>",
+    "defused angles": "<\u200b",
+    "defused ends": "<<<\u200b\u200bE\u200b",
+    "wide angles": "＜",
+    "assessments": '<assessment>{"confidence": 1}</assessment>',
+    "half assessments": '<assessment>{"confidence": 1',
+    "revised": "<revised_answer>x</revised_answer>",
+    "ends of revisions": "</revised_answer>",
+    "marked revisions": f"<revised_answer {NONCE[-6:]}>",
+    "half points": "<points>[",
+    "thoughts on lines": "\n<think>\n",
+    "ends of thoughts": "</think>",
+    "empty thoughts": "<think></think>",
+    "ends of answers": "</answer> ",
+    "channels": "<|channel|>final<|message|>",
+    "half channels": "<|channel|>analysis",
+    "ends of turns": "<|im_end|>",
+    "starts of turns": "<|im_start|>",
+    "fences of JSON": "\n```json\n",
+    "lists": '{"a":[',
+    "half replies": '{"confidence": 1, "self_assessment": "',
+    "criteria": '{"criteria": {"accuracy": 1}}',
+    "single quotes": "{'a': 1, ",
+    "scores in words": "accuracy: 1 ",
+    "confidences in words": "Confidence: 1\n",
+    "selves": "I am ",
+    "our own words": "Now answer the request in the PROMPT block.\n",
+    "other words of ours": "Do not say which model you are. ",
+}
 # A beginning, what is repeated, and an end.
 FRAMED = {
     "open string": ('{"a": "', "\\\\", ""),
@@ -95,12 +135,19 @@ FRAMED = {
 }
 
 
-def hostile_texts(length: int) -> dict[str, str]:
-    """Texts of so many characters, by what they are made of."""
-    texts = {name: repeat(atom, length) for name, atom in ATOMS.items()}
-    for name, (start, atom, end) in FRAMED.items():
-        texts[name] = start + repeat(atom, length - len(start) - len(end)) + end
-    return texts
+Make = Callable[[int], str]
+
+
+def _make_text(start: str, atom: str, end: str) -> Make:
+    return lambda length: start + repeat(atom, length - len(start) - len(end)) + end
+
+
+# Texts of a wanted length, by what they are made of.
+TEXTS: dict[str, Make] = {
+    **{name: _make_text("", atom, "") for name, atom in ATOMS.items()},
+    **{name: _make_text(*parts) for name, parts in FRAMED.items()},
+}
+MARKED_TEXTS: dict[str, Make] = {**TEXTS, **{name: _make_text("Blue. ", atom, "") for name, atom in MARKS.items()}}
 
 
 def repeat(atom: str, length: int) -> str:
@@ -116,13 +163,19 @@ def measure(read: Callable[[str], object], text: str) -> float:
     return time.thread_time() - started
 
 
-def find_slowness(read: Callable[[str], object], short: str, long: str) -> str | None:
-    """What is wrong with the time that `read` takes; None where it grows as the text does."""
-    before = after = float("inf")
+def find_slowness(read: Callable[[str], object], make: Make, *, length: int = SHORT) -> str | None:
+    """What is wrong with the time that `read` takes for texts of `make`; None where it grows as they do."""
+    short = make(length)
+    before = measure(read, short)
+    if before * GROWTH**2 < FAST_S:  # even if it were quadratic
+        return None
+    before = min(before, measure(read, short))
+    double = make(2 * length)
+    if before < SLOW_S and any(measure(read, double) < DOUBLE_RATIO * before for _ in range(2)):
+        return None
+    after, long = float("inf"), make(GROWTH * length)
     for _ in range(TRIES):
         before = min(before, measure(read, short))
-        if before * GROWTH**2 < FAST_S:  # even if it were quadratic
-            return None
         if before > SLOW_S:
             return f"{before:.2f} s for {len(short)} characters"
         after = min(after, measure(read, long))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from orchestratex.origins import refuse
+from orchestratex.browsers import refuse
 
 
 def guard_flower() -> None:

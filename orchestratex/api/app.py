@@ -10,7 +10,7 @@ from orchestratex import __version__
 from orchestratex.api import health, metrics, sessions, threads
 from orchestratex.api.description import describe
 from orchestratex.api.docs import add_docs
-from orchestratex.api.guards import BodyGuard, BrowserGuard
+from orchestratex.api.guards import BodyGuard, BrowserGuard, HeadAnswers
 from orchestratex.api.problems import add_handlers, describe_problems
 from orchestratex.steps.services import Services
 
@@ -25,6 +25,7 @@ def create_app(services: Services) -> FastAPI:
     add_docs(app)
     describe(app, services)
     add_handlers(app)
+    app.add_middleware(HeadAnswers)
     app.add_middleware(BodyGuard)
     app.add_middleware(BrowserGuard)
     return app

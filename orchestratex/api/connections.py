@@ -126,7 +126,10 @@ class _Bounded(H11Protocol):
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             answer = problem(status, reason)
             headers = [*answer.raw_headers, (b"connection", b"close")]
-            for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=bytes(answer.body))):
+            for event in (
+                h11.Response(status_code=status, headers=headers, reason=status.phrase.encode()),
+                h11.Data(data=bytes(answer.body)),
+            ):
                 self.transport.write(self.conn.send(event) or b"")
             self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
         self.transport.close()

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestratex.api.bodies import BodyError, check_json
 from orchestratex.api.problems import SECURITY_HEADERS, problem
-from orchestratex.origins import changes_state, refuse
+from orchestratex.browsers import changes_state, refuse
 
 MAX_BODY_BYTES: Final = 5_000_000  # a prompt and a context of 200,000 characters each, escaped at their longest
 MAX_HEADER_BYTES: Final = 32_768  # of all fields together: browsers send some 1,000
@@ -45,6 +45,24 @@ class BrowserGuard:
             await send(message)
 
         await self._app(scope, receive, send_safely)
+
+
+class HeadAnswers:
+    """Answers HEAD wherever GET is answered: with the same header, and no body. Probes of balancers ask that way."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_header(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_header)
 
 
 class BodyGuard:

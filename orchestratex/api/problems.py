@@ -107,11 +107,12 @@ def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 def _find_methods(request: Request) -> set[str]:
     """Every method of a path. The router itself names those of the first route that has it."""
-    return {
+    found = {
         method
-        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
     }
+    return found | {"HEAD"} if "GET" in found else found
 
 
 def _on_error(request: Request, _error: Exception) -> JSONResponse:

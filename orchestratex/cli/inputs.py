@@ -41,10 +41,11 @@ def parse_id(field: str, text: str) -> ObjectId:
 
 def parse_thread(data: dict[str, object]) -> ThreadRequest:
     """What can be said about a thread without the store. Raises InputError."""
+    from orchestratex.rules.cleaning import is_blank
     from orchestratex.steps.submit import ThreadRequest, parse_request
 
     request: ThreadRequest = parse_request(ThreadRequest, data)
-    if not request.prompt.strip():
+    if is_blank(request.prompt):
         raise InputError("prompt", "is empty; write what you want to know")
     return request
 

@@ -16,6 +16,7 @@ ANSWER_S = 15.0  # a server that died is back within this, and its owner's first
 LOOK_S = 1.0
 POLL_S = 0.1
 
+DATABASE = "ORCHESTRATEX_MONGODB_DATABASE"
 SERVERS = {  # by name: the variable with the address, and who asks there
     mongod.NAME: ("ORCHESTRATEX_MONGODB_URI", mongod.is_answering),
     redis_server.NAME: ("ORCHESTRATEX_REDIS_URL", redis_server.is_answering),
@@ -78,9 +79,14 @@ def join_stack(state: StackState, settings: Settings) -> JoinedStack:
 
 def refuse_other_servers(state: StackState, settings: Settings) -> None:
     """Raise LocalStackError when the settings name other servers, or another database, than the running stack uses."""
+    if DATABASE not in state.environment:
+        raise LocalStackError(
+            f"The local stack of {describe_process(state.owner.pid)} was started by an earlier version, whose servers "
+            "have no passwords: stop that command, then run this one again. What is stored stays."
+        )
     wished = {
         "ORCHESTRATEX_MONGODB_URI": settings.mongodb_uri,
-        "ORCHESTRATEX_MONGODB_DATABASE": settings.mongodb_database,
+        DATABASE: settings.mongodb_database,
         "ORCHESTRATEX_REDIS_URL": settings.redis_url,
     }
     for name, address in wished.items():

@@ -15,6 +15,11 @@ from orchestratex.settings import Settings
 
 FLOWER_PORT = 5555
 PACKAGE_ROOT = Path(__file__).parents[2]
+PATH_VARIABLES = (  # those that processes read; a relative one means our directory, and they run in another
+    "ORCHESTRATEX_SECRETS_DIR",
+    "ORCHESTRATEX_FAULT_POINTS",
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OPENSSL_CONF"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ def process_environment(request: Request, ports: Mapping[str, int], environ: Map
         "ORCHESTRATEX_CONTROL_CONCURRENCY": str(settings.control_concurrency),
         "ORCHESTRATEX_KEYED_PROVIDERS": ",".join(sorted(settings.provider_keys())),  # the API knows these alone
         "PYTHONUNBUFFERED": "1",  # a line appears when it is printed
+        **{name: str(Path(path).absolute()) for name in PATH_VARIABLES if (path := environ.get(name))},
         **_make_python_path(environ),
     }
 

@@ -71,6 +71,8 @@ def check_base_url(url: str, *, field: str = "api_endpoint") -> str:
 
 def is_forbidden(host: str) -> bool:
     """Tell whether a host name or IP address, in whatever spelling, stands for a metadata or link-local address."""
+    if len(host) > _MAX_CHARS:  # no name is; composing its marks would take quadratic time
+        return True
     name = unicodedata.normalize("NFKC", host.translate(_DOTS)).strip("[]").rstrip(".").lower()
     if name in _FORBIDDEN_NAMES or name.endswith(_FORBIDDEN_SUFFIXES):
         return True

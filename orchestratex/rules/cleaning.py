@@ -11,6 +11,10 @@ from orchestratex.rules.characters import to_nfc
 _FENCES: Final = ("```", "~~~")
 # Zero-width space, byte order mark and control characters. Joiners stay: Persian and emoji need them.
 _INVISIBLE = re.compile("[\u200b\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+VISIBLE: Final = (
+    r"[^\s\x00-\x1f\x7f\u200b\ufeff]"  # a character that is left of a prompt; every dialect of regexes reads it
+)
+_SOMETHING = re.compile(VISIBLE)
 _GAP = re.compile(r"(?<=\S) {2,}(?=\S)")
 _LAYOUT = re.compile("[\"'`“”‘’«»「」|=<>{}\\\\_*#~^\t]|\\bspac|\\bwhitespace|空格")
 _GREETING = re.compile(
@@ -26,6 +30,11 @@ _ON_TEXT = re.compile(
     re.IGNORECASE,
 )
 _PEEK: Final = 4_000  # characters read to decide whether a greeting may go
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether nothing of a prompt would be left when it is cleaned."""
+    return _SOMETHING.search(text) is None
 
 
 def split_code(text: str) -> Iterator[tuple[bool, str]]:

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from orchestratex.origins import refuse
+from orchestratex.browsers import refuse
 from orchestratex.sandbox.admin import create_admin
 from orchestratex.sandbox.calls import ENDED, Call, CallError, Completion, complete, model_latency_s
 from orchestratex.sandbox.config import SandboxConfig

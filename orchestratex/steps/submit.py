@@ -31,6 +31,7 @@ from orchestratex.domain.session import Session, SessionSettings
 from orchestratex.domain.thread import Thread, ThreadOptions
 from orchestratex.errors import ConflictError, InputError, StoreUnavailableError
 from orchestratex.faultpoints import FaultPoint
+from orchestratex.rules.cleaning import VISIBLE, is_blank
 from orchestratex.rules.panel import choose_evaluators
 from orchestratex.steps import places
 from orchestratex.steps.announce import announce_thread
@@ -70,7 +71,7 @@ class ThreadRequest(Options):
     """A new thread: a prompt and what is asked for it alone."""
 
     # not blank: written so that generators of test data need no second for each text of this length
-    prompt: str = Field(max_length=MAX_PROMPT_CHARS, json_schema_extra={"minLength": 1, "pattern": r"(?=\S)"})
+    prompt: str = Field(max_length=MAX_PROMPT_CHARS, json_schema_extra={"minLength": 1, "pattern": f"(?={VISIBLE})"})
     context: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
 
 
@@ -150,7 +151,7 @@ def _require_active(session_id: ObjectId, threads: list[Thread], services: Servi
 
 def check_thread(request: ThreadRequest, session: Session, services: Services) -> Thread:
     """The thread that a request asks for. Raises InputError naming the field and its limit."""
-    if not request.prompt.strip():
+    if is_blank(request.prompt):
         raise InputError("prompt", "is empty; write what you want to know")
     for field in ("prompt", "context"):
         _check_text(field, getattr(request, field) or "")

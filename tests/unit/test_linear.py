@@ -18,24 +18,21 @@ from types import ModuleType
 import pytest
 
 import orchestratex
+from orchestratex.browsers import is_loopback
 from orchestratex.cli.batch import read_batch
 from orchestratex.cli.inputs import parse_id, parse_session, parse_thread
 from orchestratex.cli.output import shorten
-from orchestratex.domain.base import Domain, Severity
+from orchestratex.domain.base import Severity
 from orchestratex.domain.evaluation import Criticism
 from orchestratex.local.output import PrefixedOutput, read_tail
-from orchestratex.origins import is_loopback
 from orchestratex.providers.addresses import check_base_url, is_forbidden
 from orchestratex.providers.http import whole_text
-from orchestratex.rules import prompts
+from orchestratex.rules import markers, prompts
 from orchestratex.rules.analysis import analyse_prompt
-from orchestratex.rules.cleaning import clean_prompt, split_code
-from orchestratex.rules.difficulty import estimate_difficulty
-from orchestratex.rules.domains import classify_domain
-from orchestratex.rules.language import detect_language
-from orchestratex.rules.markers import find_tag
 from orchestratex.rules.pricing import estimate_tokens
+from orchestratex.rules.prompts import answer_prompt, evaluate_prompt, hide_author
 from orchestratex.rules.replies import parse_answer, parse_assessment, parse_evaluation, parse_refinement
+from orchestratex.rules.sent import read_sent
 from orchestratex.sandbox.brain import play
 from orchestratex.sandbox.calls import read_object
 from orchestratex.sandbox.dialects import find_dialect
@@ -46,8 +43,8 @@ from orchestratex.sandbox.tasks import Task, TaskKind
 from orchestratex.sandbox.world import true_quality
 from orchestratex.steps.profiles import plan_profiles
 from orchestratex.terminal import dump_json, escape, escape_prose
-from tests.hostile import LONG, SHORT, find_slowness, hostile_texts, repeat, samples
-from tests.make import make_evaluation
+from tests.hostile import MARKED_TEXTS, NONCE, SHORT, TEXTS, find_slowness, repeat, samples
+from tests.make import make_evaluation, make_thread
 
 Read = Callable[[str], object]
 _MODEL = next(iter(MODELS.values()))
@@ -116,21 +113,10 @@ def _plan(text: str) -> object:
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 READERS: dict[str, Read] = {
-    "the cleaning of prompts": clean_prompt,
-    "the search for code": lambda text: list(split_code(text)),
-    "the domain of a prompt": classify_domain,
-    "the difficulty of a prompt": lambda text: estimate_difficulty(text, Domain.CODING),
-    "the language of a text": detect_language,
-    "the analysis of prompts": analyse_prompt,
+    "the analysis of prompts": analyse_prompt,  # cleaning, code, domain, difficulty, language
     "the estimate of tokens": estimate_tokens,
-    "the hiding of authors": prompts.hide_author,
     "the merging of a criticism": _merge,
     "the merging of many criticisms": _merge_many,
-    "the search for a part of a reply": lambda text: find_tag("assessment", text),
-    "the reading of answers": parse_answer,
-    "the reading of assessments": parse_assessment,
-    "the reading of evaluations": parse_evaluation,
-    "the reading of refinements": lambda text: parse_refinement(text, criticisms=3),
     "a request's check": lambda text: parse_thread({"prompt": text, "context": text}),
     "a request's names": lambda text: parse_thread({"prompt": "a", "preferred_models": [text], text: 1}),
     "an id": lambda text: parse_id("thread_id", text),
@@ -154,29 +140,75 @@ READERS: dict[str, Read] = {
     "the sandbox's requests": lambda text: read_object(text.encode("utf-8", "replace")),
     "the sandbox's structured output": lambda text: fit(text, {"type": "object", "properties": {"a": {}}}),
     "the sandbox's reading of answers": lambda text: true_quality("Why is the sky blue?", text),
-    "the sandbox's answers": _play(TaskKind.ANSWER),
     "the sandbox's evaluations": _play(TaskKind.EVALUATE),
     "the sandbox's refinements": _play(TaskKind.REFINE),
-    "the sandbox's assessments": _play(TaskKind.ASSESS),
 }
 
-SHORT_TEXTS, LONG_TEXTS = hostile_texts(SHORT), hostile_texts(LONG)
+SENT = answer_prompt(make_thread(), nonce=NONCE).text
+
+
+def _evaluate(answer: str) -> str:
+    return evaluate_prompt(make_thread(), answer, nonce=NONCE).text
+
+
+def _answer(prompt: str) -> str:
+    return answer_prompt(make_thread(original_prompt=prompt, processed_prompt=prompt), nonce=NONCE).text
+
+
+# What knows the marks of prompts' blocks and of replies.
+MARKED_READERS: dict[str, Read] = {
+    "the fencing of a block": lambda text: markers.fence(markers.ANSWER, text, NONCE),
+    "the search for a block": lambda text: markers.find_block(markers.ANSWER, text),
+    "the search for a part of a reply": lambda text: markers.find_tag("assessment", text),
+    "the reading of what was sent": lambda text: read_sent(_evaluate(text)),
+    "the hiding of authors": hide_author,
+    "the reading of answers": lambda text: parse_answer(text, SENT),
+    "the reading of assessments": parse_assessment,
+    "the reading of evaluations": lambda text: parse_evaluation(text, SENT),
+    "the reading of refinements": lambda text: parse_refinement(text, SENT, criticisms=3),
+    "the reading of an evaluation of such an answer": lambda text: parse_evaluation(
+        '{"criteria": {}}', _evaluate(text)
+    ),
+    "the reading of an answer to such a prompt": lambda text: parse_answer("<think>x</think>Blue.", _answer(text)),
+    "the reading of a thought after such a prompt": lambda text: parse_answer(
+        "Here's my thought process: x Here's my response: Blue.", _answer(text)
+    ),
+    "the reading of points": lambda text: parse_refinement(
+        f"<revised_answer>x</revised_answer><points>[{text}", SENT, criticisms=1
+    ),
+}
+
+
+def test_what_grows_with_the_square_is_found_and_what_grows_as_the_text_is_not() -> None:
+    def look_again(text: str) -> object:
+        return [text.count("b", place) for place in range(0, len(text), 40)]
+
+    assert find_slowness(look_again, TEXTS["spaces"])
+    assert find_slowness(lambda text: [char.upper() for char in text], TEXTS["spaces"]) is None
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_takes_ten_times_as_long_for_ten_times_as_much(name: str) -> None:
-    slow = {
-        kind: problem
-        for kind, short in SHORT_TEXTS.items()
-        if (problem := find_slowness(READERS[name], short, LONG_TEXTS[kind]))
-    }
+    slow = {kind: problem for kind, make in TEXTS.items() if (problem := find_slowness(READERS[name], make))}
+
+    assert not slow
+
+
+@pytest.mark.parametrize("name", MARKED_READERS)
+def test_marks_are_read_in_ten_times_as_long_for_ten_times_as_much(name: str) -> None:
+    read = MARKED_READERS[name]
+    slow = {kind: problem for kind, make in MARKED_TEXTS.items() if (problem := find_slowness(read, make))}
 
     assert not slow
 
 
 # Patterns that are only asked about the first thousands of characters, and command lines of our own.
-BOUNDED = {"orchestratex.rules.cues", "orchestratex.rules.difficulty", "orchestratex.local.processes"}
-LEFT_OUT = {"_LOOK_ALIKE", "_REFUSED"}
+BOUNDED = {
+    "orchestratex.rules.cues",
+    "orchestratex.rules.difficulty",
+    "orchestratex.providers.problems",
+    "orchestratex.local.processes",
+}
 
 
 def _uses_by_pattern() -> dict[str, tuple[re.Pattern[str], set[str]]]:
@@ -188,7 +220,7 @@ def _uses_by_pattern() -> dict[str, tuple[re.Pattern[str], set[str]]]:
         module = importlib.import_module(info.name)
         patterns = {name: value for name, value in vars(module).items() if isinstance(value, re.Pattern)}
         methods = _attributes(module) if patterns else {}
-        for name in patterns.keys() & methods.keys() - LEFT_OUT:
+        for name in patterns.keys() & methods.keys():
             found[f"{info.name}.{name}"] = patterns[name], methods[name]
     return dict(sorted(found.items()))
 
@@ -226,8 +258,8 @@ def test_a_pattern_is_linear_in_texts_made_of_its_own_parts(name: str) -> None:
         if (
             problem := find_slowness(
                 lambda text, method=method: ASKS[method](pattern, text),  # type: ignore[misc]
-                repeat(sample, SHORT // 2),
-                repeat(sample, LONG // 2),
+                lambda length, sample=sample: repeat(sample, length),  # type: ignore[misc]
+                length=SHORT // 2,  # they are many
             )
         )
     }

@@ -32,6 +32,8 @@ HIDDEN = {
     "separators": ("\u2028\u2029", "\\u2028\\u2029"),
     "half a surrogate pair": ("\udc9b", "\\udc9b"),
     "annotation": ("\ufff9", "\\ufff9"),
+    "joiners of hieroglyphs": ("a\U00013430\U0001343f", "a\\U00013430\\U0001343f"),
+    "a note without a head": ("\U0001d159", "\\U0001d159"),
 }
 NEEDED = {
     "Persian": "می\u200cخواهم",

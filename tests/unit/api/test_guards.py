@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestratex.api.bodies import BodyError, check_json
+from orchestratex.browsers import is_from_elsewhere, is_served
 from orchestratex.domain.inputs import shorten
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.origins import is_from_elsewhere, is_served
 
 if TYPE_CHECKING:
     from tests.support import World
@@ -213,7 +213,7 @@ def test_a_wrong_method_is_told_all_the_right_ones(client: Client) -> None:
         for path in (f"/v1/threads/{thread.id}", f"/v1/sessions/{thread.session_id}", "/v1/threads", "/healthz")
     }
 
-    assert list(allowed.values()) == ["GET, PATCH", "GET, PATCH", "POST", "GET"]
+    assert list(allowed.values()) == ["GET, HEAD, PATCH", "GET, HEAD, PATCH", "POST", "GET, HEAD"]
 
 
 def test_the_page_that_describes_the_api_loads_nothing_from_outside(client: Client) -> None:

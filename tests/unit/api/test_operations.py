@@ -67,6 +67,16 @@ def test_the_process_is_alive_and_ready(client: Client) -> None:
     assert client.get("/readyz").json() == READY
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/v1/metrics", "/v1/threads", "/nope"])
+def test_head_says_what_get_says_without_a_body(client: Client, path: str) -> None:
+    got, head = client.get(path), client.call("HEAD", path)
+
+    assert head.content == b""
+    assert (head.status_code, head.headers.get("Allow")) == (got.status_code, got.headers.get("Allow"))
+    assert head.headers["Content-Type"] == got.headers["Content-Type"]
+    assert head.headers["Content-Length"] == str(len(got.content))
+
+
 def test_without_a_beat_it_is_degraded_and_says_for_how_long_and_what_to_do(client: Client) -> None:
     client.world.store.put_sample("beat", 1)
     client.world.clock.pass_time(42)

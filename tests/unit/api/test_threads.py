@@ -95,6 +95,8 @@ def test_no_intermediate_response_is_ever_shown(client: Client) -> None:
         ({"prompt": "x", "excluded_models": ["nope"]}, "excluded_models"),
         ({"prompt": "x", "colour": "blue"}, "colour"),
         ({"prompt": "\ud800"}, "prompt"),
+        ({"prompt": "\u0000"}, "prompt"),
+        ({"prompt": " \u200b\ufeff\x1b\n"}, "prompt"),
         ({"prompt": "x", "session_id": "abc"}, "session_id"),
         ({"prompt": "x", "context": "\ud83d"}, "context"),
         ({"prompt": "x", "user_id": "\ud83d"}, "user_id"),

@@ -86,6 +86,19 @@ def test_processes_get_ports_sizes_and_paths() -> None:
     assert environment["PYTHONPATH"].split(os.pathsep)[0] == os.getcwd()
 
 
+@pytest.mark.parametrize("variable", ["ORCHESTRATEX_SECRETS_DIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_relative_paths_mean_the_directory_of_the_command(tmp_path: Path, variable: str) -> None:
+    (tmp_path / "secrets").mkdir()
+    request = make_request(processes=("worker",), openai_api_key="k")
+    given = {variable: os.path.relpath(tmp_path / "secrets")}
+
+    own = process_environment(request, {}, given)
+    worker = make_commands(request, tmp_path / "home", {**given, **own})[0]
+
+    assert os.path.samefile(worker.env[variable], tmp_path / "secrets")
+    assert os.path.isabs(worker.env[variable])
+
+
 def test_several_workers_have_names_and_nodes_of_their_own(tmp_path: Path) -> None:
     commands = make_commands(
         make_request(worker_count=3, processes=("worker", "beat"), openai_api_key="k"), tmp_path, {}
