@@ -20,6 +20,7 @@ from tests.unit.engine.test_loop import assert_settled, is_task
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 HALF = "The sky is blue because sunlight, when it enters the atm"
+UNASKED = (Purpose.ASSESSMENT, ResponseStatus.SUPERSEDED)  # nobody waits for it: the thread may end before it
 FIRST = World().solve(PROMPT, max_iterations=1).best_model_id or ""
 
 
@@ -366,7 +367,12 @@ def test_a_worker_that_dies_anywhere_in_asking_again_pays_nothing_twice(
         asked = [request.idempotency_key.partition(".")[0] for request in world.provider.requests]
         assert thread.final_response == expected.final_response
         assert not thread.is_final_partial
-        assert len(asked) == len(set(asked)) == len(world.store.responses_of(thread.id))
+        responses = world.store.responses_of(thread.id)
+        unasked = [r for r in responses if str(r.id) not in asked]
+        assert len(asked) == len(set(asked)) == len(responses) - len(unasked)
+        assert {(r.purpose, r.status) for r in unasked} <= {UNASKED}
+        if point is not FaultPoint.CALL_SENT:  # marked as sent, and nobody can know that it did not leave
+            assert sum(r.cost_nanos for r in unasked) == 0
         assert_sound(world, thread)
 
 
