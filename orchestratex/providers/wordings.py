@@ -12,7 +12,8 @@ from typing import Final
 NO_QUOTA: Final = re.compile(r"insufficient_(?:quota|credits|balance|funds)|billing_|\barrearage\b")
 NO_MONEY: Final = re.compile(
     r"credit balance is too low|insufficient (?:credits|balance|funds|account balance)|used all available credits"
-    r"|out of credits|not enough credits|(?:have|has) (?:any|no) credits|requires more credits|exceeded_current_quota|余额不足|欠费"
+    r"|out of credits|not enough credits|(?:have|has) (?:any|no) credits|requires more credits"
+    r"|exceeded_current_quota|余额不足|欠费"
 )
 
 REFUSED: Final = re.compile(
@@ -73,8 +74,9 @@ RATE_LIMITED: Final = re.compile(
 )
 BUSY: Final = re.compile(
     r"overload|server_error|api_error|internal(?:[ _]server)?[ _]?error|internalerror|unavailable|temporar"
-    r"|timed?[ -]?out|timeout|try again|retry|at capacity|no capacity|\bbusy\b|upstream|bad gateway|(?:is|currently|still) loading"
-    r"|loading model|starting up|warming up|(?:high|heavy) (?:traffic|load|demand)|network error|繁忙"
+    r"|timed?[ -]?out|timeout|try again|retry|at capacity|no capacity|\bbusy\b|upstream|bad gateway"
+    r"|(?:is|currently|still) loading|loading model|starting up|warming up|(?:high|heavy) (?:traffic|load|demand)"
+    r"|network error|繁忙"
     r"|insufficient_system_resource|network_error|deadline_exceeded|connection (?:error|reset|refused)|out of memory"
 )
 NO_MODEL: Final = re.compile(r"model_not_(?:found|available|exist)|not a valid model|\bmodel\b[^.]{0,60}does not exist")

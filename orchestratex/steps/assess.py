@@ -14,9 +14,11 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import DocumentTooLargeError
 from orchestratex.rules.prompts import Messages, assess_prompt
 from orchestratex.rules.replies import Assessment, parse_assessment
+from orchestratex.rules.shortfall import find_shortfall
 from orchestratex.steps import budget
 from orchestratex.steps.called import Called
 from orchestratex.steps.calls import call_worst_case, close_failed, complete_read
+from orchestratex.steps.request import allowed_output
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
 
@@ -61,7 +63,9 @@ def record_assessment(called: Called, services: Services) -> None:
         return
     assessment = parse_assessment(response.completion.text, response.prompt_sent or "")
     if assessment is None:
-        close_failed(response, "no assessment in the reply", services)
+        limit = allowed_output(response, services)
+        found = find_shortfall(response.completion, limit=limit, problem="no assessment in it")
+        close_failed(response, found.record if found else "no assessment in the reply", services)
         return
     try:
         _write(response, response.parent_response_id, assessment, services)

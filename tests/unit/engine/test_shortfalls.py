@@ -91,6 +91,41 @@ def test_a_cut_off_answer_is_asked_for_again_with_more_room(how: Callable[[Compl
     assert_settled(world, thread)
 
 
+def test_an_answer_that_was_cut_off_after_its_assessment_is_not_whole() -> None:
+    own = markers.tag(markers.ASSESSMENT_TAG, '{"confidence": 6, "self_assessment": "short"}')
+    world = World(spoil(markers.TASK_ANSWER, lambda request: cut_off(request, f"{own}\n{HALF}"), FIRST, below=2049))
+
+    thread = world.solve(PROMPT, max_iterations=1)
+
+    first, again = answers(world, thread)
+    assert (first.status, first.is_partial, again.purpose) == (ResponseStatus.FAILED, True, Purpose.RE_ASK)
+    assert (thread.is_final_partial, thread.final_finish_reason) == (False, FinishReason.STOP)
+    assert_settled(world, thread)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (cut_off, "the reply was cut off at the output limit of 1024 tokens"),
+        (think_only, "output limit reached before any text: the limit was 1024 tokens, 1024 of them spent on thinking"),
+        (filtered, "the reply was ended by the provider's filter before its end"),
+    ],
+)
+def test_an_assessment_that_is_not_whole_says_why_and_changes_nothing_else(
+    how: Callable[[CompletionRequest], Completion], words: str
+) -> None:
+    world = World(spoil(markers.TASK_ASSESS, how), Settings(evaluation_max_tokens=1024))
+
+    thread = world.solve(PROMPT, max_iterations=1)
+
+    (assessment,) = [r for r in world.store.responses_of(thread.id) if r.purpose is Purpose.ASSESSMENT]
+    assert (assessment.status, assessment.error_message) == (ResponseStatus.FAILED, words)
+    assert assessment.cost_nanos > 0
+    assert (thread.thread_status, thread.is_final_partial) == (ThreadStatus.COMPLETED, False)
+    assert final(world, thread).confidence_score is None
+    assert_settled(world, thread)
+
+
 def test_thinking_that_ate_the_limit_is_said_so() -> None:
     world = World(spoil(markers.TASK_ANSWER, think_only))
     limit_output(world, 2048)
