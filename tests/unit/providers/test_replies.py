@@ -357,10 +357,21 @@ def test_without_usage_a_reply_that_cannot_be_read_may_have_cost_all(speaker: Sp
         {"prompt_tokens": 900, "completion_tokens": 120, "prompt_tokens_details": {"cached_tokens": 901}},
         {**USAGE, "completion_tokens_details": {"reasoning_tokens": 121}},
         {"prompt_tokens": 10**12, "completion_tokens": 120},
+        {"prompt_tokens": 300_000, "completion_tokens": 120},
+        {"prompt_tokens": 900, "completion_tokens": 300_000},
     ],
 )
 def test_usage_that_cannot_be_counts_as_not_stated(speaker: Speaker, usage: Any) -> None:
     assert speaker.read("openai", chat("The sky scatters blue light.", usage=usage)).usage is None
+
+
+def test_thinking_beside_the_limit_is_possible(speaker: Speaker) -> None:
+    usage = {"prompt_tokens": 9000, "completion_tokens": 40_000}
+
+    read_back = speaker.read("openai", chat("The sky scatters blue light.", usage=usage)).usage
+
+    assert read_back is not None
+    assert read_back.output_tokens == 40_000
 
 
 def test_fewer_tokens_than_any_tokenizer_needs_are_not_believed(speaker: Speaker) -> None:
