@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ from orchestratex.providers.reading import (
     join_parts,
     make_usage,
     name_or_none,
-    read_word,
+    read_reason,
     unless_refused,
 )
 
@@ -91,10 +92,10 @@ def _body(request: CompletionRequest) -> dict[str, Any]:
 
 def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Completion:
     model, body = request.model_name, reply.body
-    content = body.get("content")
-    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    content = _find_blocks(body)
+    blocks = [block for block in content or () if isinstance(block, dict)]
     text = _read_reply(blocks) if request.json_schema is not None else _read_text(blocks)
-    reason = _FINISH_REASONS.get(read_word(body.get("stop_reason")), FinishReason.OTHER)
+    reason = _FINISH_REASONS.get(read_reason(body.get("stop_reason")), FinishReason.OTHER)
     billed = Billed(
         usage=believe(_parse_usage(body.get("usage")), request, text or "", reason),
         cost_usd=None,
@@ -105,9 +106,19 @@ def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Co
     failed = next((block for block in blocks if block.get("type") == "error"), None)
     if failed is not None:
         raise part_error(model, failed.get("error", failed))
-    if not isinstance(content, list) or len(blocks) < len(content) or text is None:
+    if content is None or len(blocks) < len(content) or text is None:
         raise billed.malformed(model, "the answer has no content in blocks of text")
     return unless_refused(model, billed.completion(text, reason))
+
+
+def _find_blocks(body: Mapping[str, Any]) -> list[Any] | None:
+    """The content in blocks, without those that are null; None where there is none and no reason why."""
+    content = body.get("content")
+    if isinstance(content, list):
+        return [block for block in content if block is not None]
+    if not isinstance(content, str | None) or not isinstance(body.get("stop_reason"), str):
+        return None
+    return [{"type": "text", "text": content}] if content else []
 
 
 def _read_text(blocks: list[dict[str, Any]]) -> str | None:
@@ -119,6 +130,8 @@ def _read_reply(blocks: list[dict[str, Any]]) -> str | None:
     """The forced tool's input as JSON; a text where the model gave one instead."""
     inputs = [block["input"] for block in blocks if block.get("type") == "tool_use" and block.get("input") is not None]
     try:
+        if inputs and isinstance(inputs[0], str):
+            return inputs[0]
         return json.dumps(inputs[0], ensure_ascii=False) if inputs else _read_text(blocks)
     except RecursionError:
         return None

@@ -24,7 +24,7 @@ from orchestratex.providers.reading import (
     join_parts,
     make_usage,
     name_or_none,
-    read_word,
+    read_reason,
     unless_refused,
 )
 
@@ -107,7 +107,7 @@ def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Co
     blocked = _block_reason(body)
     candidate = {} if blocked else _find_candidate(body)
     text = None if candidate is None else _read_text(candidate)
-    word = "" if candidate is None else read_word(candidate.get("finishReason"))
+    word = "" if candidate is None else read_reason(candidate.get("finishReason"))
     reason = FinishReason.REFUSAL if blocked else _FINISH_REASONS.get(word, FinishReason.OTHER)
     billed = Billed(
         usage=believe(_parse_usage(body.get("usageMetadata"), has_text=bool(text)), request, text or "", reason),
@@ -137,6 +137,7 @@ def _read_text(candidate: Mapping[str, Any]) -> str | None:
     parts = content.get("parts") if isinstance(content, dict) else 0
     if parts is None or parts == []:
         return ""
+    parts = [part for part in parts if part is not None] if isinstance(parts, list) else parts
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         return None
     said = [part for part in parts if not part.get("thought") and ("text" in part or len(part) == 0)]

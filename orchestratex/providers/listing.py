@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from orchestratex.errors import MalformedCompletionError
 
-_ROWS: Final = ("data", "models", "items", "results")
+_ROWS: Final = ("data", "models", "items", "results", "result")
 _NAMES: Final = ("id", "name", "model", "root", "slug", "canonical_slug")
 _ALIASES: Final = ("aliases", "alias")
 _DEFAULT_TAG: Final = ":latest"  # Ollama's, of a name without one

@@ -18,10 +18,13 @@ _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MASK: Final = "***"
 _ESCAPE: Final = re.compile(  # every run in it is bounded: an open one would be read again from each of its places
     r"%(?:25)?([0-9a-f]{2})|\\{1,4}(?:u00|x)([0-9a-f]{2})|&#x0{0,4}([0-9a-f]{1,2});|&#0{0,4}([0-9]{1,3});"
-    r"|&(amp|lt|gt|quot|apos);|\\{1,4}(?=[/\"'])",
+    r"|&(amp|lt|gt|quot|apos);|\\{1,4}(?=[/\"'])"
+    r"|[\u00ad\u200b-\u200f\u2060-\u2064\ufeff\r\n\t]",  # signs that are not seen, which may break a key
     re.IGNORECASE,
 )
-_ESCAPES: Final = re.compile(rb"%[0-9A-Fa-f]{2}|\\[ux/\"']|&[#a-z]")
+_ESCAPES: Final = re.compile(
+    rb"%[0-9A-Fa-f]{2}|\\[ux/\"']|&[#a-z]|\xc2\xad|\xe2\x80[\x8b-\x8f]|\xe2\x81[\xa0-\xa4]|\xef\xbb\xbf"
+)
 _ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # unlike lower() it keeps every place
 
@@ -29,12 +32,15 @@ _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  #
 class Mask:
     """Hides keys in every spelling that a server may repeat them in.
 
-    Plain in any case, percent-encoded, JSON- and HTML-escaped, these mixed, and base64 wherever in it the key begins.
+    Plain in any case, percent-encoded, JSON- and HTML-escaped, broken by signs that are not seen, these mixed, in hex,
+    and base64 wherever in it the key begins.
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
         kept = {key for key in keys if len(key) >= _SHORTEST_KEY}
-        self._forms = {form.translate(_LOWER) for key in kept for form in (key, *_base64_forms(key))}
+        self._forms = {
+            form.translate(_LOWER) for key in kept for form in (key, *_base64_forms(key), key.encode().hex())
+        }
         self._longest = _LONGEST_SPELLING * max(map(len, kept), default=0)
 
     def hide(self, text: str) -> str:

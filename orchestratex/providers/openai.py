@@ -27,7 +27,7 @@ from orchestratex.providers.reading import (
     join_parts,
     make_usage,
     name_or_none,
-    read_word,
+    read_reason,
     text_or_empty,
     unless_refused,
 )
@@ -39,12 +39,25 @@ _FINISH_REASONS: Final = {
         FinishReason.LENGTH,
     ),
     **dict.fromkeys(
+        ("max_completion_tokens", "max_new_tokens", "length_limit", "length_capped", "repetition_truncation"),
+        FinishReason.LENGTH,
+    ),
+    **dict.fromkeys(
+        ("error_limit", "context_length_exceeded", "context_window_exceeded", "model_context_window_exceeded"),
+        FinishReason.LENGTH,
+    ),
+    **dict.fromkeys(
         ("content_filter", "content_filtered", "safety", "sensitive", "refusal", "recitation", "blocklist"),
         FinishReason.REFUSAL,
     ),
-    **dict.fromkeys(("prohibited_content", "spii", "guardrail_intervened"), FinishReason.REFUSAL),
+    **dict.fromkeys(
+        ("prohibited_content", "spii", "guardrail_intervened", "moderation", "error_toxic"), FinishReason.REFUSAL
+    ),
 }
-_FAILURES: Final = frozenset({"error", "network_error", "insufficient_system_resource"})  # "reasons" that are errors
+_FAILURES: Final = frozenset(  # "reasons" that are errors: what came before is no whole reply, and no limit ended it
+    {"error", "network_error", "insufficient_system_resource", "abort", "aborted", "cancelled", "canceled", "timeout"}
+    | {"overloaded", "engine_overloaded", "user_cancel"}
+)
 _TEXT_TYPES: Final[frozenset[str | None]] = frozenset({None, "text", "output_text"})
 # OpenAI's families that reason: they name the token limit anew and refuse a temperature. A vendor may stand before it.
 _REASONING_FAMILY = re.compile(r"(?:[\w.-]+/)?(?:o[1-9]\d*|gpt-(?:[5-9]|[1-9]\d))(?![a-z0-9])", re.IGNORECASE)
@@ -104,8 +117,9 @@ def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Co
         request_id=reply.request_id or name_or_none(body.get("id")),
         model_version=name_or_none(body.get("model")),
     )
-    if is_error(choice.get("error")) or read_word(choice.get("finish_reason")) in _FAILURES:
-        raise _choice_error(model, choice, text or "", reason, billed)
+    error = _find_error(choice, message)
+    if error is not None:
+        raise _choice_error(model, error, text or "", reason, billed)
     if text is None and reason is not FinishReason.REFUSAL:
         raise billed.malformed(model, "the answer has no choices[0].message with a text for its content")
     return unless_refused(model, billed.completion(text or "", reason), why=refusal or "")
@@ -134,6 +148,7 @@ def _read_content(message: Mapping[str, Any] | None, choice: Mapping[str, Any]) 
         return (text if isinstance(text, str) else None), None
     content, refusal = message.get("content"), message.get("refusal")
     refusal = refusal if isinstance(refusal, str) and refusal else None
+    content = [content] if isinstance(content, dict) else content
     if isinstance(content, list):
         said = [text_or_empty(part.get("refusal")) for part in content if isinstance(part, dict)]
         text = join_parts(content, text_types=_TEXT_TYPES) if content else ""
@@ -146,16 +161,22 @@ def _read_content(message: Mapping[str, Any] | None, choice: Mapping[str, Any]) 
 def _read_reason(choice: Mapping[str, Any], *, has_refusal: bool) -> FinishReason:
     if has_refusal:
         return FinishReason.REFUSAL
-    return _FINISH_REASONS.get(read_word(choice.get("finish_reason")), FinishReason.OTHER)
+    words = (read_reason(choice.get(name)) for name in ("finish_reason", "native_finish_reason", "stop_reason"))
+    return next((_FINISH_REASONS[word] for word in words if word in _FINISH_REASONS), FinishReason.OTHER)
 
 
-def _choice_error(
-    model: str, choice: Mapping[str, Any], text: str, reason: FinishReason, billed: Billed
-) -> ProviderError:
+def _find_error(choice: Mapping[str, Any], message: Mapping[str, Any] | None) -> Any:
+    """The error of a choice, None where there is none: its own, its message's, or a reason that is one."""
+    stated = next((part["error"] for part in (choice, message or {}) if is_error(part.get("error"))), None)
+    word = choice.get("finish_reason")
+    return word if stated is None and read_reason(word) in _FAILURES else stated
+
+
+def _choice_error(model: str, error: Any, text: str, reason: FinishReason, billed: Billed) -> ProviderError:
     """An error that stands in the choice. What had been generated before it and is stated as such was billed."""
     has_generated = billed.usage is not None and billed.usage.output_tokens > 0
     kept = billed.completion(text, reason) if has_generated else None
-    return part_error(model, choice.get("error") or choice.get("finish_reason"), completion=kept)
+    return part_error(model, error, completion=kept)
 
 
 def _parse_usage(usage: Any) -> Usage | None:

@@ -27,6 +27,7 @@ from orchestratex.providers.waits import find_delay
 from orchestratex.providers.wordings import (
     BAD_KEY,
     BUSY,
+    NO_MODEL,
     NO_MONEY,
     NO_QUOTA,
     NOT_THERE,
@@ -74,6 +75,7 @@ _KIND_BY_STATUS: Final[dict[int, type[ProviderError]]] = {
     413: ContextTooLongError,
     425: ProviderOverloadedError,
     429: ProviderRateLimitedError,
+    451: ContentRefusedError,
 }
 _KIND_BY_WORDS: Final[tuple[tuple[re.Pattern[str], type[ProviderError]], ...]] = (
     (BAD_KEY, ProviderAuthenticationError),
@@ -182,7 +184,7 @@ def _find_kind(status: int, said: Problem) -> type[ProviderError]:
         return ProviderAuthenticationError
     if TOO_LONG.search(said.codes) or TOO_LONG_TEXT.search(said.words):
         return ContextTooLongError
-    return kind
+    return ProviderNotFoundError if status == 400 and NO_MODEL.search(f"{said.codes} {said.words}") else kind
 
 
 def _judge_size(kind: type[ProviderError], said: Problem, sent_bytes: int) -> type[ProviderError]:
@@ -206,7 +208,7 @@ def _find_error_part(body: Any) -> Any:
     if not isinstance(body, dict):
         return None
     if is_error(body.get("error")):
-        return body["error"]
+        return body["error"] if isinstance(body["error"], str | dict | list) else body  # a bare `true`: words beside it
     if "error" in (body.get("object"), body.get("type")):
         return body
     if any(body.get(name) for name in _ANSWERS):
@@ -227,7 +229,7 @@ def _read_content(content: bytes, mask: Mask) -> Problem:
         return _say(mask.excerpt(content[:_MOST_BYTES].decode(errors="replace"), length=_MOST_WORDS))
     body = body[0] if isinstance(body, list) and body else body  # Google's streams wrap it
     error = body.get("error") if isinstance(body, dict) else None
-    return _read_problem(error if is_error(error) else body, mask)
+    return _read_problem(error if is_error(error) and isinstance(error, str | dict | list) else body, mask)
 
 
 def _read_problem(error: Any, mask: Mask) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
@@ -16,6 +17,8 @@ from orchestratex.providers.masking import EXCERPT, clean
 _MOST_TOKENS: Final = 10**9  # no call has more: a number beyond it is nonsense, and MongoDB keeps 64 bits
 _MOST_USD: Final = 10**6
 _MOST_CHARS_A_TOKEN: Final = 256  # no tokenizer has a longer one: fewer tokens than that are no count of this text
+_MOST_UNSEEN: Final = 200_000  # tokens of templates, tools or thoughts that neither our text nor the limit shows
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _REFUSAL_EXCERPT: Final = 200  # characters of a refusal that an error repeats
 
 
@@ -65,6 +68,12 @@ def read_word(value: Any) -> str:
     return value.strip().lower() if isinstance(value, str) else ""
 
 
+def read_reason(value: Any) -> str:
+    """Why a reply ended, in one spelling: `ContentFilter`, `content-filter` and `CONTENT_FILTER` are one word."""
+    word = _HUMP.sub("_", value.strip()) if isinstance(value, str) and len(value) <= EXCERPT else ""
+    return word.lower().replace("-", "_").replace(" ", "_").removeprefix("finish_reason_")
+
+
 def dollars_or_none(value: Any) -> float | None:
     """US dollars, None where the value is no believable amount."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -93,9 +102,13 @@ def believe(usage: Usage | None, request: CompletionRequest, text: str, finish_r
     """The usage where it can be true of this call, else None: then it counts as not stated, and is estimated.
 
     Servers that do not count say 0, or what was new in their cache: no prompt is without tokens, neither is a text,
-    nor a reply that was cut off by its limit.
+    nor a reply that was cut off by its limit. No text has more tokens than bytes, and no reply more than its limit, but
+    for what servers add to the one and think beside the other.
     """
     if usage is None or not _can_hold(usage.input_tokens, request.system, request.user):
+        return None
+    most_given = 4 * (len(request.system) + len(request.user)) + _MOST_UNSEEN
+    if usage.input_tokens > most_given or usage.output_tokens > request.max_tokens + _MOST_UNSEEN:
         return None
     is_cut_off = finish_reason is FinishReason.LENGTH and usage.output_tokens == 0
     return usage if _can_hold(usage.output_tokens, text) and not is_cut_off else None
@@ -126,9 +139,10 @@ def join_parts(parts: Iterable[Any], *, text_types: frozenset[str | None]) -> st
 def _read_part(part: Mapping[str, Any], text_types: frozenset[str | None]) -> str | None:
     """A part's text, empty where it has none, None where it should have one and it is no text."""
     kind = part.get("type")
-    if isinstance(kind, str) and kind not in text_types:
+    is_thought = part.get("thought") is True or part.get("thinking") is True
+    if is_thought or (isinstance(kind, str) and read_word(kind) not in text_types):
         return ""
-    text = part.get("text", part)  # the part itself: it has no text at all
+    text = part.get("text", part.get("content", part))  # the part itself: it has no text at all
     text = text.get("value", text) if isinstance(text, Mapping) and text is not part else text
     return text if isinstance(text, str) else "" if text is None else None
 

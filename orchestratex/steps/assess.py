@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from bson import ObjectId
+
 from orchestratex.domain.base import Component, LogLevel, Purpose, Role
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
+from orchestratex.errors import DocumentTooLargeError
 from orchestratex.rules.prompts import Messages, assess_prompt
 from orchestratex.rules.replies import Assessment, parse_assessment
+from orchestratex.rules.shortfall import find_shortfall
 from orchestratex.steps import budget
 from orchestratex.steps.called import Called
-from orchestratex.steps.calls import call_worst_case, close_failed, completed_fields
+from orchestratex.steps.calls import call_worst_case, close_failed, complete_read
+from orchestratex.steps.request import allowed_output
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
 
@@ -56,16 +61,18 @@ def record_assessment(called: Called, services: Services) -> None:
     response = called.response
     if response is None or response.completion is None or response.parent_response_id is None:
         return
-    reply = response.completion.text
-    assessment = parse_assessment(reply, response.prompt_sent or "")
+    assessment = parse_assessment(response.completion.text, response.prompt_sent or "")
     if assessment is None:
-        close_failed(response, "no assessment in the reply", services)
+        limit = allowed_output(response, services)
+        found = find_shortfall(response.completion, limit=limit, problem="no assessment in it")
+        close_failed(response, found.record if found else "no assessment in the reply", services)
         return
-    services.store.update_evaluated(response.parent_response_id, assessed_fields(assessment))
-    revision = _find_revision(response, services)
-    if revision is not None:
-        services.store.update_criticism(revision.id, _revision_fields(assessment))
-    services.store.complete_response(response, completed_fields(response, reply, services))
+    try:
+        _write(response, response.parent_response_id, assessment, services)
+    except DocumentTooLargeError:
+        close_failed(response, "no room for it beside the answer", services)
+        return
+    complete_read(response, services)
 
 
 def assessed_fields(assessment: Assessment | None) -> dict[str, object]:
@@ -73,6 +80,13 @@ def assessed_fields(assessment: Assessment | None) -> dict[str, object]:
     if assessment is None:
         return {}
     return {"confidence_score": assessment.confidence, "self_assessment": assessment.self_assessment}
+
+
+def _write(response: Response, answer_id: ObjectId, assessment: Assessment, services: Services) -> None:
+    services.store.update_evaluated(answer_id, assessed_fields(assessment))
+    revision = _find_revision(response, services)
+    if revision is not None:
+        services.store.update_criticism(revision.id, _revision_fields(assessment))
 
 
 def _revision_fields(assessment: Assessment) -> dict[str, object]:

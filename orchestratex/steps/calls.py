@@ -111,6 +111,16 @@ def completed_fields(response: Response, text: str, services: Services) -> dict[
     }
 
 
+def complete_read(response: Response, services: Services, **fields: object) -> Response | None:
+    """Complete a call whose reply was read into a place of its own; its text is left out where there is no room."""
+    text = response.completion.text if response.completion else ""
+    done = {**completed_fields(response, text, services), **fields}
+    try:
+        return services.store.complete_response(response, done)
+    except DocumentTooLargeError:  # it stands in the completion
+        return services.store.complete_response(response, {**done, "response_text": None})
+
+
 def _wants(thread: Thread, response: Response) -> bool:
     """Whether the thread still stands where this call is wanted; an assessment is until the thread's end."""
     if response.purpose is Purpose.ASSESSMENT:

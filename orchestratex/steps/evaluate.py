@@ -16,7 +16,7 @@ from orchestratex.rules.selection import align_specialty
 from orchestratex.rules.shortfall import Shortfall, find_shortfall, say_too_long
 from orchestratex.steps.assess import build_assessment, record_assessment
 from orchestratex.steps.called import Called, CallState
-from orchestratex.steps.calls import close_failed, completed_fields, run_call
+from orchestratex.steps.calls import close_failed, complete_read, run_call
 from orchestratex.steps.panel import close_panel
 from orchestratex.steps.poison import taking_back
 from orchestratex.steps.reask import ask_again, problem_of, report_shortfall, say_again
@@ -66,11 +66,7 @@ def _read(called: Called, services: Services) -> ObjectId | None:
         services.store.insert_evaluation(evaluation)
     except DocumentTooLargeError:
         return _mend(thread, response, say_too_long("more than is known"), services)
-    done = {
-        **completed_fields(response, response.completion.text, services),
-        "confidence_score": reply.confidence,
-    }
-    if _complete(response, done, services) is None:
+    if complete_read(response, services, confidence_score=reply.confidence) is None:
         return None  # left behind in this moment: the panel was weighed without it
     services.faults.reach(FaultPoint.CALL_COMPLETED)
     services.journal.write(
@@ -93,13 +89,6 @@ def _mend(thread: Thread, response: Response, found: Shortfall, services: Servic
     report_shortfall(thread, response, found, say_again(again) if again else "left out of the panel", services)
     close_failed(response, found.record, services)
     return again.id if again and not services.ending.is_set() else None  # a worker that ends leaves it to others
-
-
-def _complete(response: Response, done: dict[str, object], services: Services) -> Response | None:
-    try:
-        return services.store.complete_response(response, done)
-    except DocumentTooLargeError:  # its text stands there twice by then: the raw completion keeps it
-        return services.store.complete_response(response, {**done, "response_text": ""})
 
 
 def _record(thread: Thread, response: Response, reply: EvaluationReply, services: Services) -> Evaluation:

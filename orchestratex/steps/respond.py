@@ -27,6 +27,7 @@ from orchestratex.steps.results import Result, wait
 from orchestratex.steps.services import Services
 from orchestratex.steps.standby import fall_back, may_go_elsewhere, set_aside
 
+_TAIL = 30  # characters by which the end of a text is known
 _ANSWER_PURPOSES = frozenset({Purpose.ANSWER, Purpose.RE_ASK})
 
 
@@ -52,7 +53,8 @@ class Respond:
     def read(self, thread: Thread, response: Response, reply: str, services: Services) -> Answer:  # noqa: ARG002
         """Read an answer. Raises MalformedReplyError."""
         parsed = parse_answer(reply, response.prompt_sent or "")
-        return Answer(parsed.text, parsed.assessment, is_whole=parsed.assessment is not None)
+        is_whole = parsed.assessment is not None and not _ends_with_text(reply, parsed.text)
+        return Answer(parsed.text, parsed.assessment, is_whole=is_whole)
 
 
 def respond(thread_id: ObjectId, services: Services) -> Result:
@@ -112,6 +114,11 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
         cost_nanos=response.cost_nanos,
     )
     return Result(open_panel(thread, completed, services), "answered")
+
+
+def _ends_with_text(reply: str, text: str) -> bool:
+    """Whether nothing comes after the text: then it may have been cut off, whatever stood before it."""
+    return reply.rstrip().endswith(text.rstrip()[-_TAIL:])
 
 
 def _complete(response: Response, answer: Answer, services: Services) -> Response | None:

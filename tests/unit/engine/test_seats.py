@@ -13,12 +13,15 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import (
     ContentRefusedError,
+    MalformedCompletionError,
+    ProviderConnectionError,
     ProviderDisconnectedError,
     ProviderError,
     ProviderNotFoundError,
     ProviderOverloadedError,
     ProviderRateLimitedError,
     ProviderTimeoutError,
+    RequestTooLargeError,
 )
 from orchestratex.limits.base import Wait
 from orchestratex.limits.memory import MemoryLimiter
@@ -174,6 +177,9 @@ def test_a_turn_that_never_comes_leaves_time_for_the_rest_of_the_thread() -> Non
         lambda: ProviderOverloadedError(BUSY, "HTTP 503"),
         lambda: ProviderRateLimitedError(BUSY, "HTTP 429", retry_after_s=1),
         lambda: ProviderNotFoundError(BUSY, "HTTP 404"),
+        lambda: ProviderConnectionError(BUSY, "refused"),
+        lambda: RequestTooLargeError(BUSY, "Limit 300, Requested 3627"),
+        lambda: MalformedCompletionError(BUSY, "no choices"),
         lambda: ValueError("our own"),
     ],
 )

@@ -20,6 +20,7 @@ from tests.unit.engine.test_loop import assert_settled, is_task
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 HALF = "The sky is blue because sunlight, when it enters the atm"
+UNASKED = (Purpose.ASSESSMENT, ResponseStatus.SUPERSEDED)  # nobody waits for it: the thread may end before it
 FIRST = World().solve(PROMPT, max_iterations=1).best_model_id or ""
 
 
@@ -87,6 +88,41 @@ def test_a_cut_off_answer_is_asked_for_again_with_more_room(how: Callable[[Compl
     assert "2048 tokens" in asked[1].user
     assert (thread.is_final_partial, thread.final_finish_reason) == (False, FinishReason.STOP)
     assert ("reply_cut_off" if how is cut_off else "reply_no_text") in events(world, thread)
+    assert_settled(world, thread)
+
+
+def test_an_answer_that_was_cut_off_after_its_assessment_is_not_whole() -> None:
+    own = markers.tag(markers.ASSESSMENT_TAG, '{"confidence": 6, "self_assessment": "short"}')
+    world = World(spoil(markers.TASK_ANSWER, lambda request: cut_off(request, f"{own}\n{HALF}"), FIRST, below=2049))
+
+    thread = world.solve(PROMPT, max_iterations=1)
+
+    first, again = answers(world, thread)
+    assert (first.status, first.is_partial, again.purpose) == (ResponseStatus.FAILED, True, Purpose.RE_ASK)
+    assert (thread.is_final_partial, thread.final_finish_reason) == (False, FinishReason.STOP)
+    assert_settled(world, thread)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (cut_off, "the reply was cut off at the output limit of 1024 tokens"),
+        (think_only, "output limit reached before any text: the limit was 1024 tokens, 1024 of them spent on thinking"),
+        (filtered, "the reply was ended by the provider's filter before its end"),
+    ],
+)
+def test_an_assessment_that_is_not_whole_says_why_and_changes_nothing_else(
+    how: Callable[[CompletionRequest], Completion], words: str
+) -> None:
+    world = World(spoil(markers.TASK_ASSESS, how), Settings(evaluation_max_tokens=1024))
+
+    thread = world.solve(PROMPT, max_iterations=1)
+
+    (assessment,) = [r for r in world.store.responses_of(thread.id) if r.purpose is Purpose.ASSESSMENT]
+    assert (assessment.status, assessment.error_message) == (ResponseStatus.FAILED, words)
+    assert assessment.cost_nanos > 0
+    assert (thread.thread_status, thread.is_final_partial) == (ThreadStatus.COMPLETED, False)
+    assert final(world, thread).confidence_score is None
     assert_settled(world, thread)
 
 
@@ -366,7 +402,12 @@ def test_a_worker_that_dies_anywhere_in_asking_again_pays_nothing_twice(
         asked = [request.idempotency_key.partition(".")[0] for request in world.provider.requests]
         assert thread.final_response == expected.final_response
         assert not thread.is_final_partial
-        assert len(asked) == len(set(asked)) == len(world.store.responses_of(thread.id))
+        responses = world.store.responses_of(thread.id)
+        unasked = [r for r in responses if str(r.id) not in asked]
+        assert len(asked) == len(set(asked)) == len(responses) - len(unasked)
+        assert {(r.purpose, r.status) for r in unasked} <= {UNASKED}
+        if point is not FaultPoint.CALL_SENT:  # marked as sent, and nobody can know that it did not leave
+            assert sum(r.cost_nanos for r in unasked) == 0
         assert_sound(world, thread)
 
 

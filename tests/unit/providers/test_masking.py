@@ -45,6 +45,9 @@ SPELLINGS: list[Callable[[str], str]] = [
     lambda key: base64.urlsafe_b64encode(f"Bearer {key}".encode()).decode(),
     lambda key: base64.b64encode(f"x{key} and more".encode()).decode().rstrip("="),
     lambda key: base64.b64encode(f"xy{key}".encode()).decode(),
+    lambda key: key.encode().hex(),
+    lambda key: "\u200b".join(key),
+    lambda key: f"{key[:9]}\n{key[9:18]}\r\n{key[18:]}",
 ]
 
 

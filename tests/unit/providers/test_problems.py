@@ -12,6 +12,7 @@ from orchestratex.errors import (
     ContextTooLongError,
     ProviderAuthenticationError,
     ProviderError,
+    ProviderNotFoundError,
     ProviderOverloadedError,
     ProviderQuotaError,
     ProviderRateLimitedError,
@@ -115,6 +116,9 @@ Input tokens exceed the configured limit of 272000 tokens. Your messages resulte
 The input token count (9) exceeds the maximum number of tokens allowed (8).
 You passed 9000 input tokens and requested 100 output tokens. However, the model's context length is only 8192 tokens
 the input token count is 40000 but model only supports up to 32768
+`inputs` tokens must be <= 1024
+token limit
+Prompt 超长
 litellm.ContextWindowExceededError: litellm.BadRequestError: maximum context length is 8192 tokens
 """
 
@@ -163,6 +167,17 @@ def test_a_prompt_that_does_not_fit_is_said_in_many_words(
         (401, "Incorrect API key provided", ProviderAuthenticationError),
         (402, "This request requires more credits, or fewer max_tokens.", ProviderQuotaError),
         (402, "Insufficient Balance", ProviderQuotaError),
+        (403, "Your newly created team doesn't have any credits or licenses yet.", ProviderQuotaError),
+        (400, "x is not a valid model ID", ProviderNotFoundError),
+        (400, "The model `x` does not exist", ProviderNotFoundError),
+        (400, "the file does not exist", ProviderRejectedError),
+        (451, "Unavailable For Legal Reasons", ContentRefusedError),
+        (
+            500,
+            "This model's maximum prompt length is 131072 but the request contains 140000 tokens.",
+            ContextTooLongError,
+        ),
+        (429, "token limit reached for this minute", ProviderRateLimitedError),
     ],
 )
 def test_other_words_are_not_taken_for_it(
@@ -191,6 +206,8 @@ def test_other_words_are_not_taken_for_it(
         ),
         (400, {"error": {"message": "Your request was rejected as a result of our safety system."}}),
         (400, {"error": {"message": "The request was rejected because it was considered high risk"}}),
+        (400, {"message": "Guardrail blocked your request"}),
+        (422, {"detail": "Content moderation blocked this request"}),
         (400, {"error": {"code": "1301", "message": "系统检测到输入或生成内容可能包含不安全或敏感内容"}}),
         (400, {"code": "DataInspectionFailed", "message": "Input data may contain inappropriate content."}),
         (403, {"error": {"message": "Your chosen model requires moderation and your input was flagged: violence"}}),

@@ -93,6 +93,8 @@ ERRORS = [
     (in_choice(code=429, message="slow down"), ProviderRateLimitedError, "slow down"),
     (chat("", "error", None), ProviderOverloadedError, "error"),
     (chat("", "network_error", None), ProviderOverloadedError, "network_error"),
+    (chat("Half a", "abort", None), ProviderOverloadedError, "abort"),
+    (chat("Half a", "TIMEOUT", None), ProviderOverloadedError, "TIMEOUT"),
     ({"error": "model 'm' not found, try pulling it first"}, ProviderNotFoundError, "try pulling"),
     ({"error": {"message": "m is loading", "type": "unavailable_error"}}, ProviderOverloadedError, "is loading"),
     ({"error": {"message": "boom", "code": "503"}}, ProviderOverloadedError, "boom"),
@@ -121,6 +123,18 @@ ERRORS = [
     ({"error": {"message": {"text": "odd"}}}, ProviderRejectedError, "odd"),
     ({"error": ["first", "second"]}, ProviderRejectedError, "first"),
     ({"error": {"message": "bad", "code": 400}}, ProviderRejectedError, "bad"),
+    ({"error": True, "message": "Insufficient credits"}, ProviderQuotaError, "Insufficient credits"),
+    ({"error": "Model org/m is currently loading", "estimated_time": 20.0}, ProviderOverloadedError, "loading"),
+    ({"object": "error", "message": "NETWORK ERROR DUE TO HIGH TRAFFIC.", "code": 50001}, ProviderOverloadedError, "N"),
+    ({"error_code": 17, "error_msg": "daily request limit reached"}, ProviderRateLimitedError, "daily"),
+    ({"error": {"code": "1302", "message": "您的账户已达到速率限制"}}, ProviderRateLimitedError, "速率限制"),
+    ({"error": {"code": "1113", "message": "余额不足或无可用资源包"}}, ProviderQuotaError, "余额不足"),
+    ({"message": "invalid api token"}, ProviderAuthenticationError, "invalid api token"),
+    (
+        chat({"content": "", "error": {"message": "slow down", "code": 429}}, "stop", None),
+        ProviderRateLimitedError,
+        "slow down",
+    ),
 ]
 
 
@@ -188,6 +202,10 @@ THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
         ([{"type": "text", "text": None}, {"type": "text", "text": "Two hours."}], "Two hours."),
         ([{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "Two hours."}], "Two hours."),
         ([{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "Two hours."}], "Two hours."),
+        ([{"text": "hm", "thought": True}, {"text": "Two hours."}], "Two hours."),
+        ([{"type": "TEXT", "text": "Two hours."}, None], "Two hours."),
+        ([{"type": "text", "content": "Two hours."}], "Two hours."),
+        ({"content": {"type": "text", "text": "Two hours."}}, "Two hours."),
         ([{"type": "text", "text": None}], ""),
         ([THINKING], ""),
         ([], ""),
@@ -247,9 +265,21 @@ def test_older_completions_and_single_chunks_are_read(speaker: Speaker, choice: 
         (
             "google",
             {
-                "candidates": [{"content": {"parts": [{"thought": True, "text": "no"}, {"text": "Hi"}]}}],
+                "candidates": [{"content": {"parts": [{"thought": True, "text": "no"}, None, {"text": "Hi"}]}}],
                 "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 2},
             },
+        ),
+        (
+            "anthropic",
+            {
+                "content": [None, {"type": "text", "text": "Hi"}],
+                "stop_reason": "end_turn",
+                "usage": {"input_tokens": 9, "output_tokens": 2},
+            },
+        ),
+        (
+            "anthropic",
+            {"content": "Hi", "stop_reason": "end_turn", "usage": {"input_tokens": 9, "output_tokens": 2}},
         ),
     ],
 )
@@ -327,10 +357,21 @@ def test_without_usage_a_reply_that_cannot_be_read_may_have_cost_all(speaker: Sp
         {"prompt_tokens": 900, "completion_tokens": 120, "prompt_tokens_details": {"cached_tokens": 901}},
         {**USAGE, "completion_tokens_details": {"reasoning_tokens": 121}},
         {"prompt_tokens": 10**12, "completion_tokens": 120},
+        {"prompt_tokens": 300_000, "completion_tokens": 120},
+        {"prompt_tokens": 900, "completion_tokens": 300_000},
     ],
 )
 def test_usage_that_cannot_be_counts_as_not_stated(speaker: Speaker, usage: Any) -> None:
     assert speaker.read("openai", chat("The sky scatters blue light.", usage=usage)).usage is None
+
+
+def test_thinking_beside_the_limit_is_possible(speaker: Speaker) -> None:
+    usage = {"prompt_tokens": 9000, "completion_tokens": 40_000}
+
+    read_back = speaker.read("openai", chat("The sky scatters blue light.", usage=usage)).usage
+
+    assert read_back is not None
+    assert read_back.output_tokens == 40_000
 
 
 def test_fewer_tokens_than_any_tokenizer_needs_are_not_believed(speaker: Speaker) -> None:
@@ -403,8 +444,10 @@ def google_reply(text: str, reason: str) -> dict[str, Any]:
     [
         ("openai", chat, ["stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn"], FinishReason.STOP),
         ("openai", chat, ["length", "max_tokens", "MAX_TOKENS", "model_length"], FinishReason.LENGTH),
+        ("openai", chat, ["max-tokens", "MaxTokens", "length_limit", "ERROR_LIMIT"], FinishReason.LENGTH),
+        ("openai", chat, ["ContentFilter", "content-filter", "ERROR_TOXIC"], FinishReason.REFUSAL),
         ("openai", chat, ["content_filter", "SAFETY", "sensitive", "refusal"], FinishReason.REFUSAL),
-        ("openai", chat, ["tool_calls", "abort", "", None, "whatever"], FinishReason.OTHER),
+        ("openai", chat, ["tool_calls", "", None, "whatever"], FinishReason.OTHER),
         ("anthropic", anthropic_reply, ["end_turn", "stop_sequence", "tool_use"], FinishReason.STOP),
         ("anthropic", anthropic_reply, ["max_tokens", "model_context_window_exceeded"], FinishReason.LENGTH),
         ("anthropic", anthropic_reply, ["refusal"], FinishReason.REFUSAL),
