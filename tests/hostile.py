@@ -9,9 +9,11 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator
-from re import _constants as codes  # type: ignore[attr-defined]  # a pattern's parsed form is public nowhere
-from re import _parser as parser  # type: ignore[attr-defined]
+from importlib import import_module
 from typing import Any
+
+codes: Any = import_module("re._constants")  # a pattern's parsed form is public nowhere
+parser: Any = import_module("re._parser")
 
 SHORT, GROWTH = 20_000, 10  # characters, and how many times as many a long text has
 RATIO = 25.0  # linear functions take 10 times as long for the long text, quadratic ones 100 times
