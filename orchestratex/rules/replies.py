@@ -16,6 +16,8 @@ from orchestratex.domain.evaluation import Criteria, Criticism
 from orchestratex.rules import markers
 from orchestratex.rules.meaning import (
     kind_of,
+    read_carried,
+    read_confidence,
     read_criteria,
     read_criticisms,
     read_object,
@@ -133,11 +135,11 @@ def parse_evaluation(reply: str, sent: str = "") -> EvaluationReply:
     Raises MalformedReplyError saying what is missing, of a wrong kind or out of range.
     """
     body = find_body(strip_before_json(reply), "{")
-    given = read_object(load(body.text, names=_SCORE_NAMES))
+    given = read_carried(load(body.text, names=_SCORE_NAMES))
     refuse_twice(given, ("confidence", "criticisms"))
     criteria = read_criteria(given)
     criticisms = read_criticisms(given.get("criticisms"))
-    confidence = read_score(given.get("confidence"), "confidence")
+    confidence = read_confidence(given)
     refuse_quoted(body, criteria, criticisms, answer=read_sent(sent).answer)
     has_error = _has_plain_error(given, criticisms)
     if has_error:

@@ -29,7 +29,7 @@ _STOP: Final = (
 _START: Final = (
     r"<\|im_start\|>(?:assistant\b)?|<\|start_header_id\|>assistant<\|end_header_id\|>|<\|start\|>(?:assistant\b)?"
     r"|<\|(?:begin_of_text|assistant|CHATBOT_TOKEN|START_OF_TURN_TOKEN|START_RESPONSE|begin_of_solution|message)\|>"
-    r"|<start_of_turn>(?:model\b)?|<bos>|<s>|\[/INST\]|<｜(?:Assistant|begin▁of▁sentence)｜>"
+    r"|<start_of_turn>(?:model\b)?|<bos>|<s>|\[/INST\]|\[TOOL_CALLS\]|<\|python_tag\|>|<｜(?:Assistant|begin▁of▁sentence)｜>"
 )
 _LEADING: Final = re.compile(rf"\s*(?:{_START}|{_STOP})")
 _TRAILING: Final = re.compile(_STOP)
