@@ -46,7 +46,7 @@ def read_object(value: Any, what: str = "the reply") -> Mapping[str, Any]:
         elif isinstance(value, list) and len(value) == 1:
             value = value[0]
         elif isinstance(value, Mapping):
-            named = _plain_names(value)
+            named = plain_names(value)
             if len(named) != 1 or next(iter(named)) not in _WRAPPERS:
                 return named
             value = next(iter(named.values()))
@@ -129,12 +129,12 @@ def _is_other(value: Any, score: float) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return False
     written = _SCORE.fullmatch(str(value)[: _MAX_NOTE + 1])
-    return bool(written) and float(written.group(1).replace(",", ".")) != score
+    return written is not None and float(written.group(1).replace(",", ".")) != score
 
 
 def _take_score(value: Mapping[str, Any]) -> Any:
     """The score of an object that gives it with a reason; the object itself where it is not from 1 to 10."""
-    named = _plain_names(value)
+    named = plain_names(value)
     refuse_twice(named, _SCORE_KEYS)
     keys = [name for name in _SCORE_KEYS if name in named]
     if len(keys) != 1:
@@ -156,7 +156,7 @@ def _from_list(value: Any) -> Any:
     if not isinstance(value, list) or len(value) < 2 or not all(isinstance(each, Mapping) for each in value):
         return value
     pairs: list[tuple[str, Any]] = []
-    for each in map(_plain_names, value):
+    for each in map(plain_names, value):
         label = next((each[key] for key in ("name", "criterion", "criteria") if isinstance(each.get(key), str)), None)
         pairs += [(label, each)] if label is not None else list(each.items())
     made = Twice()
@@ -200,7 +200,7 @@ def _read_criticism(item: Any, name: str) -> dict[str, str] | None:
         raise MalformedReplyError(
             f"`{name}` must be an object with point, severity and evidence, you gave {kind_of(item)}"
         )
-    given = _plain_names(item)
+    given = plain_names(item)
     refuse_twice(given, ("severity", "point"))
     shown = given.get("evidence")
     if isinstance(shown, int | float) and not isinstance(shown, bool):
@@ -253,7 +253,8 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\s-]+|(?<=[a-z])(?=[A-Z])", "_", name.strip()).casefold()
 
 
-def _plain_names(given: Mapping[str, Any]) -> Twice:
+def plain_names(given: Mapping[str, Any]) -> Twice:
+    """An object with its names as we spell them; two values of one name are remembered."""
     named = Twice()
     twice = {plain_name(name) for name in given.twice} if isinstance(given, Twice) else set()
     for raw, value in given.items():
