@@ -117,8 +117,9 @@ class Tag(NamedTuple):
 def list_tags(name: str, text: str, nonce: str = "") -> list[Tag]:
     """Every tag of this name in a reply, in its order."""
     own = mark(nonce) if nonce else None
+    spelt = "revised[_ -]answer" if name == REVISED_TAG else name
     tags = []
-    for found in re.finditer(rf"<\s{{0,2}}(/?)\s{{0,2}}{name}(?=[\s>])([^<>\n]{{0,60}})>", text, re.IGNORECASE):
+    for found in re.finditer(rf"<\s{{0,2}}(/?)\s{{0,2}}{spelt}(?=[\s>])([^<>\n]{{0,60}})>", text, re.IGNORECASE):
         before, after = text[found.start() - 1 : found.start()], text[found.end() : found.end() + 1]
         is_quoted = bool(before) and before in _QUOTES and bool(after) and after in _QUOTES
         tags.append(

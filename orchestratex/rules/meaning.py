@@ -12,7 +12,16 @@ from orchestratex.rules.reading import MalformedReplyError, Twice, load
 _WRAPPERS: Final = frozenset(
     {"evaluation", "result", "response", "reply", "output", "json", "arguments", "assessment", "review", "report"}
 )
-_SCORE: Final = re.compile(r"\s*(\d{1,3}(?:\.\d{1,6})?)\s*(?:(?:/|out of|of)\s*10(?:\.0)?)?\s*", re.IGNORECASE)
+_CARRIERS: Final = frozenset({"evaluation", "result", "arguments", "parameters", "review", "report"})
+_BESIDE: Final = frozenset({"name", "type", "id", "function", "confidence"})  # what a call of a tool has beside them
+_SCORE: Final = re.compile(
+    r"\s*(\d{1,3}(?:[.,]\d{1,6})?)\s*(?:(?:/|out of|of)\s*10(?:\.0)?)?\s*"
+    r"(?:\.|(?:[-–—:(,;]\s*)(?![^a-z]*(?:percent|hundred|star|scale|out of))[a-z][^\d%]*)?\s*",
+    re.IGNORECASE,
+)
+_SCORE_KEYS: Final = ("score", "value", "rating")
+_LIMITS: Final = ("max", "maximum", "max_score", "out_of", "of", "scale")
+_TEN: Final = re.compile(r"(?:\s*[01]\s*(?:-|–|to)\s*)?10(?:\.0)?\s*")
 _NOTHING: Final = re.compile(r"[\s.…\-–—]*|<\.\.\.>|none\.?|null|nil|n/?a\.?|no criticisms?\.?", re.IGNORECASE)
 _NO_WORDS: Final = re.compile(r"[\s.…]*+|<\.\.\.>")  # what stands for a text in the form that we ask for
 _KINDS: Final = {
@@ -23,9 +32,10 @@ _KINDS: Final = {
     list: "a list",
     type(None): "nothing",
 }
-_TRUTHS: Final = {"true": True, "yes": True, "false": False, "no": False}
+_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _DEPTH: Final = 3  # of a text that was given as a structure
 _MAX_ECHO: Final = 40
+_MAX_NOTE: Final = 200  # characters of a score with a word behind it
 
 
 def read_object(value: Any, what: str = "the reply") -> Mapping[str, Any]:
@@ -36,7 +46,7 @@ def read_object(value: Any, what: str = "the reply") -> Mapping[str, Any]:
         elif isinstance(value, list) and len(value) == 1:
             value = value[0]
         elif isinstance(value, Mapping):
-            named = _plain_names(value)
+            named = plain_names(value)
             if len(named) != 1 or next(iter(named)) not in _WRAPPERS:
                 return named
             value = next(iter(named.values()))
@@ -47,36 +57,117 @@ def read_object(value: Any, what: str = "the reply") -> Mapping[str, Any]:
     raise MalformedReplyError(f"{what} must be one JSON object, you gave {kind_of(value)}")
 
 
+def read_carried(value: Any) -> Mapping[str, Any]:
+    """The object with the scores: itself, or carried beside the name of a tool or a confidence."""
+    given = read_object(value)
+    carriers = [name for name in given if name in _CARRIERS]
+    if len(carriers) != 1 or not set(given) <= {carriers[0], *_BESIDE}:
+        return given
+    inner = read_object(given[carriers[0]])
+    merged = Twice({"confidence": given["confidence"]} if "confidence" in given else {})
+    merged.update(inner)
+    differs = "confidence" in given and merged["confidence"] != given["confidence"]
+    merged.twice = frozenset({"confidence"} if differs else ()) | (
+        inner.twice if isinstance(inner, Twice) else frozenset()
+    )
+    return merged
+
+
 def read_criteria(reply: Mapping[str, Any]) -> dict[str, float]:
-    """The eight scores: in their own object, or beside the other fields. Raises MalformedReplyError."""
-    given = next((reply[name] for name in ("criteria", "scores", "ratings") if reply.get(name) is not None), None)
-    if given is None:
-        if not any(name in reply for name in CRITERIA):
-            raise MalformedReplyError(f"`criteria` is missing: an object with {', '.join(CRITERIA)}")
-        given = reply
-    scores = read_object(given, "`criteria`")
+    """The eight scores: in their own object, or beside the other fields. Raises MalformedReplyError.
+
+    Scores that stand in both, or under two names, must be the same.
+    """
+    named = [reply[name] for name in ("criteria", "scores", "ratings") if reply.get(name) is not None]
+    beside = any(name in reply for name in CRITERIA)
+    if not named and not beside:
+        raise MalformedReplyError(f"`criteria` is missing: an object with {', '.join(CRITERIA)}")
     refuse_twice(reply, ("criteria", "scores", "ratings"))
-    refuse_twice(scores, CRITERIA)
-    return {name: read_score(scores.get(name), f"criteria.{name}") for name in CRITERIA}
+    given = [read_object(_from_list(each), "`criteria`") for each in named] or [reply]
+    for scores in given:
+        refuse_twice(scores, CRITERIA)
+        _check_scale(scores)
+    _check_scale(reply)
+    read = {name: read_score(given[0].get(name), f"criteria.{name}") for name in CRITERIA}
+    for other in (*given[1:], reply):
+        for name in CRITERIA:
+            if _is_other(other.get(name), read[name]):
+                raise MalformedReplyError(f"`{name}` stands in it twice with different values: give one")
+    return read
+
+
+def read_confidence(reply: Mapping[str, Any]) -> float:
+    """How sure the evaluator is: its own field, or one among the scores. Raises MalformedReplyError."""
+    value, criteria = reply.get("confidence"), reply.get("criteria")
+    if value is None and isinstance(criteria, Mapping):
+        value = criteria.get("confidence")
+    return read_score(value, "confidence")
 
 
 def read_score(value: Any, name: str) -> float:
     """A score from 1 to 10: a number, or one written as "8" or "8/10". Raises MalformedReplyError."""
     if value is None:
         raise MalformedReplyError(f"`{name}` is missing: give a number from 1 to 10")
-    if isinstance(value, Mapping) and "score" in (named := _plain_names(value)):
-        refuse_twice(named, ("score",))
-        value = named["score"]
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, Mapping):
+        value = _take_score(value)
     number = None
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value) if abs(value) < 1e6 else 1e6
-    elif isinstance(value, str) and (written := _SCORE.fullmatch(value[: _MAX_ECHO + 1])):
-        number = float(written.group(1))
+    elif isinstance(value, str) and (written := _SCORE.fullmatch(value[: _MAX_NOTE + 1])):
+        number = float(written.group(1).replace(",", "."))
     if number is None:
         raise MalformedReplyError(f"`{name}` must be a number from 1 to 10, you gave {_echo(value)}")
     if not 1 <= number <= 10:
         raise MalformedReplyError(f"`{name}` must be from 1 to 10, you gave {number:g}")
     return number
+
+
+def _is_other(value: Any, score: float) -> bool:
+    """Whether a value is a number, and not this score; words about a criterion are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    written = _SCORE.fullmatch(str(value)[: _MAX_NOTE + 1])
+    return written is not None and float(written.group(1).replace(",", ".")) != score
+
+
+def _take_score(value: Mapping[str, Any]) -> Any:
+    """The score of an object that gives it with a reason; the object itself where it is not from 1 to 10."""
+    named = plain_names(value)
+    refuse_twice(named, _SCORE_KEYS)
+    keys = [name for name in _SCORE_KEYS if name in named]
+    if len(keys) != 1:
+        return value
+    _check_scale(named)
+    return named[keys[0]]
+
+
+def _check_scale(given: Mapping[str, Any]) -> None:
+    """Raise MalformedReplyError where an object says that its scores are on another scale."""
+    for name in _LIMITS:
+        limit = given.get(name)
+        if isinstance(limit, int | float | str) and not _TEN.fullmatch(str(limit)[:_MAX_ECHO]):
+            raise MalformedReplyError(f"scores must be from 1 to 10, you gave `{name}` {_echo(limit)}")
+
+
+def _from_list(value: Any) -> Any:
+    """An object from a list that gives each criterion in an object of its own."""
+    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(each, Mapping) for each in value):
+        return value
+    pairs: list[tuple[str, Any]] = []
+    for each in map(plain_names, value):
+        label = next((each[key] for key in ("name", "criterion", "criteria") if isinstance(each.get(key), str)), None)
+        pairs += [(label, each)] if label is not None else list(each.items())
+    made = Twice()
+    twice = set()
+    for raw, item in pairs:
+        name = plain_name(raw)
+        if name in made:
+            twice.add(name)
+        made[name] = item
+    made.twice = frozenset(twice)
+    return made
 
 
 def read_text(value: Any, name: str) -> str:
@@ -92,9 +183,10 @@ def read_criticisms(value: Any) -> list[dict[str, str]]:
         if _NOTHING.fullmatch(value):
             return []
         value = load(value) if value.lstrip()[:1] in ("{", "[") else [value]
-    if value is None:
+    if value is None or value is False or value == {}:
         return []
     items = value if isinstance(value, list) else [value]
+    items = [item for each in items for item in (each if isinstance(each, list) else [each])]
     read = (_read_criticism(item, f"criticisms[{place}]") for place, item in enumerate(items))
     return [each for each in read if each is not None]
 
@@ -108,12 +200,12 @@ def _read_criticism(item: Any, name: str) -> dict[str, str] | None:
         raise MalformedReplyError(
             f"`{name}` must be an object with point, severity and evidence, you gave {kind_of(item)}"
         )
-    given = _plain_names(item)
+    given = plain_names(item)
     refuse_twice(given, ("severity", "point"))
-    point, evidence = (
-        read_text(given.get("point"), f"{name}.point"),
-        read_text(given.get("evidence"), f"{name}.evidence"),
-    )
+    shown = given.get("evidence")
+    if isinstance(shown, int | float) and not isinstance(shown, bool):
+        shown = f"{shown:g}"  # the number of a line
+    point, evidence = read_text(given.get("point"), f"{name}.point"), read_text(shown, f"{name}.evidence")
     if not point:
         if evidence:
             raise MalformedReplyError(f"`{name}.point` is empty: say what is wrong")
@@ -122,16 +214,23 @@ def _read_criticism(item: Any, name: str) -> dict[str, str] | None:
 
 
 def _read_severity(value: Any, name: str) -> str:
-    written = value.strip().strip(".\"'").casefold() if isinstance(value, str) else ""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    written = value.strip(" \t\r\n.\"'*_`").casefold() if isinstance(value, str) else ""
+    written = re.sub(r"\s+(?:issue|error|flaw|problem|severity)$", "", written)
     if written not in set(Severity):
         raise MalformedReplyError(f"`{name}` must be minor, major or critical, you gave {_echo(value)}")
     return written
 
 
 def read_truth(value: Any) -> bool | None:
-    """True or false, written as such or as yes or no; None where it is neither."""
-    if isinstance(value, str):
-        return _TRUTHS.get(value.strip().casefold())
+    """True or false, written as such, as a number or as yes or no; None where it is neither."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str) and (word := re.match(r"\W*(\w+)", value)):
+        return _TRUTHS.get(word.group(1).casefold())
+    if isinstance(value, int | float) and value in (0, 1):
+        return bool(value)
     return value if isinstance(value, bool) else None
 
 
@@ -151,10 +250,11 @@ def kind_of(value: Any) -> str:
 
 def plain_name(name: str) -> str:
     """A name as we spell them: small letters, underscores."""
-    return re.sub(r"[\s-]+", "_", name.strip().casefold())
+    return re.sub(r"[\s-]+|(?<=[a-z])(?=[A-Z])", "_", name.strip()).casefold()
 
 
-def _plain_names(given: Mapping[str, Any]) -> Twice:
+def plain_names(given: Mapping[str, Any]) -> Twice:
+    """An object with its names as we spell them; two values of one name are remembered."""
     named = Twice()
     twice = {plain_name(name) for name in given.twice} if isinstance(given, Twice) else set()
     for raw, value in given.items():

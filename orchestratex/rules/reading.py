@@ -12,7 +12,7 @@ _STARTS: Final = 32  # places at which an object may begin; a text with more lea
 _REPAIRED_CHARS: Final = 12_000  # the repair is quadratic in hostile texts: longer ones, and deeper, are not repaired
 _FENCE: Final = re.compile(r"^[ \t]*(?:```|~~~)[^\n`]*$", re.MULTILINE)
 _TRAILING_COMMA: Final = re.compile(r",(\s*+[}\]])")
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _NAMED_NUMBER: Final = r"""["']?\b{}["']?\s{{0,9}}[:=]\s{{0,9}}["']?(-?\d{{1,9}}(?:\.\d{{1,9}})?)(?![\w.])"""
 
 
@@ -50,6 +50,8 @@ def find_body(text: str, opening: str) -> Body:
         return Body(inside, text[: fences[0].start()], text[fences[1].end() :])
     if len(fences) == 1 and fences[0].start() == 0 and text[fences[0].end() :].lstrip()[:1] in ("{", "["):
         text = text[fences[0].end() :].strip()  # a fence without its end
+    if not fences and text[:3] == text[-3:] == "```" and len(text) > 6:
+        text = text[3:-3].removeprefix("json").strip()  # a fence on one line
     is_value = text[:1] in ("{", "[") or (text[:1] == '"' and text[-1:] == '"')
     start = 0 if is_value else text.find(opening)
     if start < 0:
@@ -135,7 +137,7 @@ def _repair(text: str, names: frozenset[str]) -> Any:
 
 
 def _is_closed(text: str) -> bool:
-    bare = _STRING.sub("", text)
+    bare = STRING.sub("", text)
     return bare.rstrip()[-1:] in ("}", "]") and all(bare.count(a) == bare.count(b) for a, b in ("{}", "[]"))
 
 

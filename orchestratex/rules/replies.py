@@ -16,6 +16,9 @@ from orchestratex.domain.evaluation import Criteria, Criticism
 from orchestratex.rules import markers
 from orchestratex.rules.meaning import (
     kind_of,
+    plain_names,
+    read_carried,
+    read_confidence,
     read_criteria,
     read_criticisms,
     read_object,
@@ -133,11 +136,11 @@ def parse_evaluation(reply: str, sent: str = "") -> EvaluationReply:
     Raises MalformedReplyError saying what is missing, of a wrong kind or out of range.
     """
     body = find_body(strip_before_json(reply), "{")
-    given = read_object(load(body.text, names=_SCORE_NAMES))
+    given = read_carried(load(body.text, names=_SCORE_NAMES))
     refuse_twice(given, ("confidence", "criticisms"))
     criteria = read_criteria(given)
     criticisms = read_criticisms(given.get("criticisms"))
-    confidence = read_score(given.get("confidence"), "confidence")
+    confidence = read_confidence(given)
     refuse_quoted(body, criteria, criticisms, answer=read_sent(sent).answer)
     has_error = _has_plain_error(given, criticisms)
     if has_error:
@@ -176,7 +179,8 @@ def _split_refinement(text: str, asked: Sent) -> tuple[str, str | list[PointRepl
     """The revised answer, and what stands behind it: text with the points, or the points themselves."""
     span = _find_revision(text, asked)
     if span is not None:
-        return text[span[0] : span[1]], text[span[1] :]
+        opening = text.rfind("<", 0, span[0])
+        return text[span[0] : span[1]], f"{text[: max(0, opening)]}\n{text[span[1] :]}"
     if text.lstrip()[:1] in ("{", "`") and markers.REVISED_TAG in text[:400]:
         given = read_object(load(find_body(text, "{").text))
         revised = given.get(markers.REVISED_TAG)
@@ -224,15 +228,15 @@ def _load_points(part: str) -> Any:
     if not brackets:
         raise MalformedReplyError(f"there is no JSON in <{markers.POINTS_TAG}>")
     opening = part[min(brackets)]
-    body = find_body(part, opening).text
-    if opening == "{" and (found := _list_points(body)):
+    if opening == "{" and (found := _list_points(part)):
         return found
+    body = find_body(part, opening).text
     return load(body, names=frozenset(_POINT_NAMES))
 
 
-def _list_points(body: str) -> list[Any]:
+def _list_points(part: str) -> list[Any]:
     try:
-        return [value for _, _, value in list_objects(body)] if body.count("{") > 1 else []
+        return [value for _, _, value in list_objects(part)] if part.count("{") > 1 else []
     except MalformedReplyError:
         return []
 
@@ -245,7 +249,11 @@ def _read_points(value: Any) -> list[PointReply]:
     if value is None:
         return []
     items = value if isinstance(value, list) else [value]
-    return [_read_point(item, f"points[{place}]") for place, item in enumerate(items)]
+    points = [_read_point(item, f"points[{place}]") for place, item in enumerate(items)]
+    both = {each.point for each in points if each.accepted} & {each.point for each in points if not each.accepted}
+    if both:
+        raise MalformedReplyError(f"criticism {min(both)} is both accepted and disputed: say one")
+    return points
 
 
 def _read_point(item: Any, name: str) -> PointReply:
@@ -253,8 +261,16 @@ def _read_point(item: Any, name: str) -> PointReply:
         raise MalformedReplyError(
             f"`{name}` must be an object with point, accepted, change and why, you gave {kind_of(item)}"
         )
-    refuse_twice(item, (*_POINT_NAMES, "accepted"))
+    named = plain_names(item)
+    refuse_twice(named, (*_POINT_NAMES, "accepted"))
+    item = dict(named)
+    if isinstance(item.get("accepted"), str):
+        item["accepted"] = {"accepted": True, "disputed": False, "rejected": False}.get(
+            item["accepted"].strip().casefold(), item["accepted"]
+        )
     for key in _POINT_NAMES:
+        if isinstance(item.get(key), str):
+            item[key] = item[key].strip().strip("#.")
         if isinstance(item.get(key), bool):
             raise MalformedReplyError(
                 f"`{name}.{key}` must be the criticism's number, you gave {str(item[key]).lower()}"
