@@ -41,7 +41,7 @@ _LEADING: Final = re.compile(rf"\s*(?:{_START}|{_STOP})")
 _TRAILING: Final = re.compile(_STOP)
 _LAST: Final = re.compile(rf"(?:{_STOP})\Z")
 _TOKEN: Final = re.compile(rf"{_START}|{_STOP}")
-_GRANITE: Final = re.compile(r"\s*Here(?:'s| is) my (?:thought|thinking) process:", re.IGNORECASE)
+_GRANITE: Final = re.compile(r"Here(?:'s| is) my (?:thought|thinking) process:", re.IGNORECASE)
 _GRANITE_ANSWER: Final = re.compile(r"Here(?:'s| is) my response:", re.IGNORECASE)
 _BARE_HARMONY: Final = re.compile(
     r"\s*analysis(?=[\sA-Z\W]|we\b)"
@@ -134,7 +134,7 @@ def _is_channel(text: str, place: int) -> bool:
 
 
 def _strip_granite(text: str, given: str) -> str:
-    if not _GRANITE.match(text) or _GRANITE.search(given):
+    if not _GRANITE.match(text.lstrip()) or _GRANITE.search(given):
         return text
     answer = _GRANITE_ANSWER.search(text)
     if answer is None:
