@@ -9,6 +9,7 @@ from orchestratex.domain.base import (
     Component,
     Domain,
     Purpose,
+    ResponseStatus,
     ResponseType,
     Role,
     SelectionPhase,
@@ -26,7 +27,7 @@ from orchestratex.rules.selection import ALGORITHM_VERSION, NoCandidateError, Ra
 from orchestratex.rules.shortfall import Kind, longer_limit
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.services import Services
-from orchestratex.steps.standby import fall_back, room_needed
+from orchestratex.steps.standby import MOST_MODELS, fall_back, room_needed
 
 _SELECTIONS_PER_RETRY = 1000  # more than there are models
 _REASON = 200  # characters of a failure that a selection repeats
@@ -37,6 +38,7 @@ def select(thread: Thread, services: Services) -> Move:
     """Choose the model that answers or refines, record why, and note its call as pending."""
     started = time.perf_counter()
     try:
+        _refuse_one_too_many(thread, services)
         ranking = _rank(thread, services)
     except NoCandidateError as error:
         if fall_back(thread, services) is not None:
@@ -59,6 +61,21 @@ def select(thread: Thread, services: Services) -> Move:
         margin=selection.selection_margin,
     )
     return Move(_answer_step(thread))
+
+
+def _refuse_one_too_many(thread: Thread, services: Services) -> None:
+    """Pay no further model for a revision when several replied and none could be used. Raises NoCandidateError.
+
+    A first answer is worth asking every model for; without a revision there still is an answer.
+    """
+    if thread.current_iteration == 1 or not thread.failed_models:
+        return
+    answers = services.store.answers_of(thread.id, iteration=thread.current_iteration)
+    spent = {
+        each.model_name for each in answers if each.status is ResponseStatus.FAILED and each.completion is not None
+    }
+    if len(spent) >= MOST_MODELS:
+        raise NoCandidateError(f"{', '.join(sorted(spent))} replied, and none brought a revision that can be used")
 
 
 def _answer_step(thread: Thread) -> Step:

@@ -10,7 +10,7 @@ from orchestratex.steps.calls import completed_fields
 from orchestratex.steps.request import allowed_output
 from orchestratex.steps.services import Services
 
-_MOST_MODELS = 3  # whose answers may come out in pieces, until one of these has to do
+MOST_MODELS = 3  # whose answers may come out in pieces, until one of these has to do
 
 
 def set_aside(response: Response, text: str, shortfall: Shortfall, services: Services) -> Response | None:
@@ -54,7 +54,7 @@ def may_go_elsewhere(thread: Thread, response: Response, shortfall: Shortfall, s
     """Whether another model may bring the whole answer: one that is there, has room for it, and is not one too many."""
     answers = services.store.answers_of(thread.id, iteration=thread.current_iteration)
     tried = {each.model_name for each in answers if each.stands_by} | {response.model_name}
-    if len(tried) >= _MOST_MODELS:
+    if len(tried) >= MOST_MODELS:
         return False
     out = {*tried, *thread.failed_models, *thread.options.excluded_models}
     least = allowed_output(response, services) if shortfall.kind is Kind.CUT_OFF else 0

@@ -438,3 +438,18 @@ def test_a_reply_that_an_older_version_saved_is_judged_by_its_roles_limit(monkey
 
     assert [r.max_tokens for r in world.provider.requests if is_task(r, markers.TASK_ANSWER)] == [2048, 4096]
     assert not thread.is_final_partial
+
+
+@pytest.mark.parametrize("how", [think_only, filtered, lambda _: "no tags, no points"])
+def test_a_revision_that_nobody_can_bring_is_not_bought_of_every_model(
+    how: Callable[[CompletionRequest], str | Completion],
+) -> None:
+    world = World(spoil(markers.TASK_REFINE, how))
+
+    thread = world.solve(PROMPT, max_iterations=3)
+
+    asked = {r.model_name for r in world.provider.requests if is_task(r, markers.TASK_REFINE)}
+    assert len(asked) == 3
+    assert thread.thread_status is ThreadStatus.COMPLETED
+    assert thread.final_response == answers(world, thread)[0].response_text
+    assert_settled(world, thread)
