@@ -57,6 +57,8 @@ def list_models(*, json: bool) -> None:
         known = reached.services.store.profiles()
     is_sandbox = reached.stack is not None and not settings.models_base_url and not settings.provider_keys()
     views = [view_model(profile, describe_reach(profile, settings, is_sandbox=is_sandbox)) for profile in known]
+    for view, profile in zip(views, known, strict=True):
+        view["is_key_withheld"] = view["reached_by"] is None and is_key_withheld(profile, settings)
     if json:
         print_json(views)
     else:
@@ -69,12 +71,16 @@ def describe_reach(profile: Profile, settings: Settings, *, is_sandbox: bool) ->
         return "sandbox"
     if settings.models_base_url:
         return "gateway"
-    origins = KeyOrigins(settings.further_origins())
-    if profile.provider in settings.provider_keys() and not origins.why_withheld(
-        profile.provider, profile.api_endpoint
-    ):
+    if profile.provider in settings.provider_keys() and not is_key_withheld(profile, settings):
         return "key"
     return None if profile.api_key_required else "open endpoint"
+
+
+def is_key_withheld(profile: Profile, settings: Settings) -> bool:
+    """Whether the provider's key is set, and does not go to this model's address; `models check` says why."""
+    origins = KeyOrigins(settings.further_origins())
+    is_set = profile.provider in settings.provider_keys()
+    return is_set and origins.why_withheld(profile.provider, profile.api_endpoint) is not None
 
 
 def view_model(profile: Profile, reached_by: str | None) -> dict[str, Any]:
@@ -107,7 +113,7 @@ def _make_row(view: dict[str, Any]) -> list[str]:
         view["provider"],
         view["model_version"],
         "yes" if is_available else ("no" if view["is_active"] else "switched off"),
-        view["reached_by"] or "no key is set",
+        view["reached_by"] or ("key withheld: see check" if view["is_key_withheld"] else "no key is set"),
         f"{view['usd_per_million_input_tokens']:g}",
         f"{view['usd_per_million_output_tokens']:g}",
         str(view["max_concurrent_calls"] or "-"),

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from orchestratex.cli.models import describe_reach
+from orchestratex.cli.models import describe_reach, is_key_withheld
 from orchestratex.domain.base import FinishReason
 from orchestratex.domain.thread import Thread
 from orchestratex.settings import Settings
 from orchestratex.steps.measure import measure
 from orchestratex.store.base import COLLECTIONS
+from tests.make import make_profile
 from tests.support import World
 
 if TYPE_CHECKING:
@@ -216,3 +217,12 @@ def test_how_a_model_is_reached(world: World, settings: Settings, is_sandbox: bo
     gpt4 = next(profile for profile in world.store.profiles() if profile.model_name == "gpt4")
 
     assert describe_reach(gpt4, settings, is_sandbox=is_sandbox) == expected
+
+
+def test_a_key_that_does_not_go_to_a_models_address_is_not_called_missing() -> None:
+    settings = Settings.model_validate({"openai_api_key": "sk-0123456789"})
+    own = make_profile("gpt4", api_endpoint="https://api.openai.com/v1")
+    elsewhere = make_profile("gpt4", api_endpoint="http://127.0.0.1:9/v1")
+
+    assert [is_key_withheld(each, settings) for each in (own, elsewhere)] == [False, True]
+    assert [is_key_withheld(each, Settings()) for each in (own, elsewhere)] == [False, False]
