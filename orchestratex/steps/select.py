@@ -43,7 +43,7 @@ def select(thread: Thread, services: Services) -> Move:
     except NoCandidateError as error:
         if fall_back(thread, services) is not None:
             return Move(_answer_step(thread))
-        return stop(StopReason.FAILED, f"no model is left to ask: {error}")
+        return stop(StopReason.FAILED, f"no further model is asked: {error}")
     selection = services.store.insert_selection(_record(thread, ranking, started, services))
     response = _with_room(_pending(thread, selection.selected_model, services), thread, services)
     services.store.insert_responses([response])
