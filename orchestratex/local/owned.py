@@ -19,9 +19,9 @@ from orchestratex.local.mongod import start_mongod
 from orchestratex.local.output import LogFiles, Output, PrefixedOutput
 from orchestratex.local.pids import mark_process
 from orchestratex.local.plan import Request, choose_ports, make_commands, model_environment, process_environment
-from orchestratex.local.ports import is_listening
+from orchestratex.local.ports import free_port, is_held_by
 from orchestratex.local.redis_server import start_redis
-from orchestratex.local.service import Service
+from orchestratex.local.service import START_TRIES, Service
 from orchestratex.local.state import StackState, read_state, remove_state, stack_lock, write_state
 from orchestratex.local.supervisor import ProcessStatus, Supervisor
 
@@ -58,9 +58,12 @@ class OwnedStack:
         try:
             self._make_directories()
             self.ports = choose_ports(self._request, os.environ)
+            self._processes = self._make_supervisor()
+            self._start_sandbox(self._processes)  # it needs no server, and comes up while these do
             self._start_servers()
+            self._await_sandbox(self._processes)
             self.environment.update(model_environment(self._request, self.ports))
-            self._start_processes()
+            self._start_processes(self._processes)
         except BaseException:
             self._stop()
             raise
@@ -131,20 +134,19 @@ class OwnedStack:
         self._request.on_event(f"{service.name} runs on port {service.port} after {took_s:.1f} s")
         return service.uri
 
-    def _start_processes(self) -> None:
-        own = process_environment(self._request, self.ports, os.environ)
-        commands = make_commands(self._request, self._home, {**os.environ, **own, **self.environment})
-        output = self._make_output(commands)
-        self._processes = Supervisor(output=output, on_event=self._request.on_event, on_change=self._save)
-        self._start_all(self._processes, [command for command in commands if command.name == "sandbox"])
-        self._request.before_processes(dict(self.environment))
-        self._start_all(self._processes, [command for command in commands if command.name != "sandbox"])
-        if self.uses_sandbox:
-            self._await_sandbox()
+    def _make_supervisor(self) -> Supervisor:
+        output = self._make_output(self._make_commands())
+        return Supervisor(output=output, on_event=self._request.on_event, on_change=self._save)
 
-    def _start_all(self, supervisor: Supervisor, commands: list[Command]) -> None:
-        for command in commands:
-            supervisor.start(command)
+    def _make_commands(self) -> list[Command]:
+        own = process_environment(self._request, self.ports, os.environ)
+        return make_commands(self._request, self._home, {**os.environ, **own, **self.environment})
+
+    def _start_processes(self, supervisor: Supervisor) -> None:
+        self._request.before_processes(dict(self.environment))
+        for command in self._make_commands():
+            if command.name != "sandbox":
+                supervisor.start(command)
         self._save()
 
     def _make_output(self, commands: list[Command]) -> Output:
@@ -154,11 +156,24 @@ class OwnedStack:
         is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         return PrefixedOutput(sys.stdout, width=width, is_coloured=is_coloured)
 
-    def _await_sandbox(self) -> None:
-        deadline = time.monotonic() + SANDBOX_S
-        while not is_listening(self.ports["sandbox"]):
-            if time.monotonic() > deadline:
-                raise LocalStackError(f"The sandbox did not start in {SANDBOX_S:g} s. {self._logs.tail('sandbox')}")
+    def _start_sandbox(self, supervisor: Supervisor) -> None:
+        for command in self._make_commands():
+            if command.name == "sandbox":
+                supervisor.start(command)
+
+    def _await_sandbox(self, supervisor: Supervisor) -> None:
+        """Wait until it, and nobody else, listens: whoever takes its port first would be asked in its place."""
+        if "sandbox" not in self.ports:
+            return
+        deadline, starts = time.monotonic() + SANDBOX_S, 1
+        while not is_held_by(self.ports["sandbox"], (status := _find(supervisor, "sandbox")).pid):
+            if time.monotonic() > deadline or (starts == START_TRIES and not status.is_running):
+                raise LocalStackError(f"The sandbox did not start. {self._logs.tail('sandbox')}")
+            if not status.is_running:  # another program took the port between our look and its start
+                starts += 1
+                supervisor.drop("sandbox")
+                self.ports["sandbox"] = free_port()
+                self._start_sandbox(supervisor)
             time.sleep(0.05)
 
     def _save(self) -> None:
@@ -178,3 +193,7 @@ class OwnedStack:
         )
         with self._save_lock:
             write_state(self._home, state)
+
+
+def _find(supervisor: Supervisor, name: str) -> ProcessStatus:
+    return next(status for status in supervisor.statuses() if status.name == name)

@@ -46,6 +46,7 @@ class _Run:
     child: Child
     started_at: float
     is_running: bool = True
+    is_dropped: bool = False
     pause_s: float | None = None
     due_at: float = 0.0
     restarts: int = 0
@@ -76,6 +77,13 @@ class Supervisor:
             if self._watcher is None:
                 self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
                 self._watcher.start()
+
+    def drop(self, name: str) -> None:
+        """End a command and look after it no more."""
+        with self._lock:
+            run = self._runs.pop(name)
+            run.is_dropped = True
+            run.child.finish()
 
     def statuses(self) -> list[ProcessStatus]:
         """Return what every process does now, in the order of their starts."""
@@ -114,6 +122,8 @@ class Supervisor:
                 self._look_after(run)
 
     def _look_after(self, run: _Run) -> None:
+        if run.is_dropped:
+            return
         if not run.is_running:
             if time.monotonic() >= run.due_at:
                 self._start_again(run)
@@ -137,6 +147,9 @@ class Supervisor:
             self.on_event(f"{run.command.name} cannot be started: {exc}; tried again in {run.pause_s:g} s")
             return
         with self._lock:
+            if run.is_dropped:
+                child.finish()
+                return
             run.child = child
             run.is_running, run.started_at, run.restarts = True, time.monotonic(), run.restarts + 1
         self.on_change()

@@ -24,6 +24,7 @@ from orchestratex.local import LocalStack, local_stack, processes
 from orchestratex.local.binaries import find_binary
 from orchestratex.local.mongod import start_mongod
 from orchestratex.local.output import LogFiles
+from orchestratex.local.ports import is_held_by
 from orchestratex.local.redis_server import start_redis
 from orchestratex.local.state import read_state
 from orchestratex.settings import Settings
@@ -351,3 +352,30 @@ def test_sandbox_answers_when_no_model_is_set(home: Path, monkeypatch: pytest.Mo
         assert stack.environment["ORCHESTRATEX_MODELS_BASE_URL"] == f"http://127.0.0.1:{port}/v1"
         assert stack.environment["ORCHESTRATEX_MODELS_API_KEY"] == "sandbox"
         assert [status.name for status in stack.processes] == ["mongodb", "redis", "sandbox"]
+
+
+def test_a_stranger_on_the_sandboxs_port_is_never_asked_in_its_place(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken = stranger.getsockname()[1]
+        monkeypatch.setitem(
+            processes.LINES, "sandbox", "orchestratex sandbox --port ${ORCHESTRATEX_SANDBOX_PORT:-8700}"
+        )
+        monkeypatch.setattr("orchestratex.local.plan.free_port", lambda: taken)
+
+        with open_stack(home, models_base_url=None) as stack:
+            port = stack.ports["sandbox"]
+            address = stack.environment["ORCHESTRATEX_MODELS_BASE_URL"]
+            status = next(status for status in stack.processes if status.name == "sandbox")
+
+            assert port != taken
+            assert address == f"http://127.0.0.1:{port}/v1"
+            assert is_held_by(port, status.pid)
+
+
+def test_a_sandbox_that_cannot_run_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(processes.LINES, "sandbox", "orchestratex sandbox --port none")
+
+    with pytest.raises(LocalStackError, match="The sandbox did not start"), open_stack(home, models_base_url=None):
+        pass
