@@ -191,6 +191,6 @@ def assemble(
         sleep=sleep,
         heart=heart,
         journal=Journal(store, clock=clock, active_requests=lambda: heart.active),
-        cache=ProfileCache(store),
+        cache=ProfileCache(store, clock=clock),
         faults=faults or make_fault_points(settings.fault_points),
     )

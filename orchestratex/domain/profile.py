@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -18,6 +21,7 @@ from orchestratex.domain.base import (
     UtcDate,
     added,
 )
+from orchestratex.domain.prices import PriceSchedule, base_rates
 
 
 class RateLimits(Record):
@@ -69,6 +73,9 @@ class Profile(Document):
     cost_per_reasoning_token: Usd | None = None  # None: the same as any output token
     max_output_tokens: int = Field(default=4096, ge=1)  # per call
     prices_as_of: str | None = None  # the day on which its prices were looked up, YYYY-MM-DD
+    # What its sources say that it costs: where they disagree, each call counts at the dearest. Empty: the fields above
+    # are all there is. Else those are the price of a short request today, for people and other programs.
+    prices: list[PriceSchedule] = added([])
     probes: Count = 0
     probes_passed: Count = 0
 
@@ -87,3 +94,20 @@ STATE_FIELDS: Final = frozenset(
         "probes_passed",
     }
 )
+
+
+def todays_costs(schedules: Sequence[PriceSchedule], moment: datetime) -> dict[str, Any]:
+    """The fields of a profile that its prices give at a moment: the price of a short request, per token."""
+    rates = base_rates(schedules, moment)
+    by_field = {
+        "cost_per_input_token": rates.input,
+        "cost_per_output_token": rates.output,
+        "cost_per_cached_input_token": rates.cached_input,
+        "cost_per_reasoning_token": rates.reasoning,
+    }
+    return {name: None if rate is None else float(Decimal(str(rate)).scaleb(-6)) for name, rate in by_field.items()}
+
+
+def priced_today(profile: Profile, moment: datetime) -> Profile:
+    """The profile with the price of the moment in its fields, where it has a schedule."""
+    return profile.model_copy(update=todays_costs(profile.prices, moment)) if profile.prices else profile

@@ -30,13 +30,14 @@ from orchestratex.domain.base import (
 
 
 class Usage(Record):
-    """Tokens of one call. Cached tokens are part of the input, reasoning tokens part of the output."""
+    """Tokens of one call. Cached tokens and those put into a cache are part of the input, reasoning of the output."""
 
     input_tokens: Count = 0
     output_tokens: Count = 0
     total_tokens: Count = 0
     cached_tokens: Count = 0
     reasoning_tokens: Count = 0
+    cache_write_tokens: Count = added(0)
 
 
 class Completion(Record):

@@ -145,4 +145,9 @@ def _parse_usage(usage: Any) -> Usage | None:
     if not is_count(given) or not is_count(generated):
         return None
     read, written = (count_or_zero(usage.get(f"cache_{name}_input_tokens")) for name in ("read", "creation"))
-    return make_usage(input_tokens=given + read + written, output_tokens=generated, cached_tokens=read)
+    return make_usage(
+        input_tokens=given + read + written,
+        output_tokens=generated,
+        cached_tokens=read,
+        cache_write_tokens=written,
+    )

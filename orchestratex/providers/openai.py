@@ -198,6 +198,7 @@ def _parse_usage(usage: Any) -> Usage | None:
         output_tokens=generated + reasoning if is_beside else generated,
         cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
         reasoning_tokens=reasoning,
+        cache_write_tokens=_detail(usage, "prompt_tokens_details", "cache_write_tokens"),
     )
 
 

@@ -81,9 +81,14 @@ def dollars_or_none(value: Any) -> float | None:
 
 
 def make_usage(
-    *, input_tokens: int, output_tokens: int, cached_tokens: int = 0, reasoning_tokens: int = 0
+    *,
+    input_tokens: int,
+    output_tokens: int,
+    cached_tokens: int = 0,
+    reasoning_tokens: int = 0,
+    cache_write_tokens: int = 0,
 ) -> Usage | None:
-    """Usage as we mean it: cached tokens part of the input, reasoning tokens part of the output.
+    """Usage as we mean it: cached tokens and those put into a cache part of the input, reasoning part of the output.
 
     None where that cannot be: a part is more than its whole.
     """
@@ -95,6 +100,7 @@ def make_usage(
         total_tokens=input_tokens + output_tokens,
         cached_tokens=cached_tokens,
         reasoning_tokens=reasoning_tokens,
+        cache_write_tokens=min(cache_write_tokens, input_tokens - cached_tokens),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,14 +41,14 @@ from orchestratex.errors import (
 )
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.providers.base import STILL_WANTED
-from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
+from orchestratex.rules.pricing import completion_cost, prompt_tokens, served_profile, worst_case
 from orchestratex.rules.prompts import Messages
 from orchestratex.steps import budget, gates
 from orchestratex.steps.called import Called, CallState, left
 from orchestratex.steps.failing import fail, settle_late, since
 from orchestratex.steps.flight import LeftError, Outcome, fly
 from orchestratex.steps.heart import Lease
-from orchestratex.steps.holding import Held, hold_worst_case
+from orchestratex.steps.holding import Held, hold_worst_case, sending_span
 from orchestratex.steps.patience import has_alternative, may_await_server
 from orchestratex.steps.poison import taking_back
 from orchestratex.steps.request import make_request, output_limit, role_limit, role_schema, schema_of
@@ -88,7 +88,7 @@ def call_worst_case(
     """The most that a call can cost, in nano-dollars."""
     max_tokens = min(role_limit(role, purpose, services), profile.max_output_tokens)
     given = prompt_tokens(messages.text, json_schema=role_schema(profile, role, purpose))
-    return worst_case(profile, input_tokens=given, max_tokens=max_tokens)
+    return worst_case(profile, input_tokens=given, max_tokens=max_tokens, span=sending_span(services))
 
 
 def close_failed(response: Response, problem: str, services: Services) -> Response | None:
@@ -187,7 +187,8 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
     if sent is None:
         gates.give_up(response, passage, services)
         return _leave(thread, response, services)
-    sending = _Sending(thread, sent, profile, messages, passage, hold, given, estimated, looked_at)
+    known = services.cache.all()
+    sending = _Sending(thread, sent, profile, known, messages, passage, hold, given, estimated, looked_at)
     services.faults.reach(FaultPoint.CALL_SENT)
     return _send(sending, lease, services)
 
@@ -206,6 +207,7 @@ class _Sending:
     thread: Thread
     response: Response
     profile: Profile
+    known: Sequence[Profile]  # all models: another version than the one that was asked may answer
     messages: Messages
     passage: gates.Passage
     hold: Held
@@ -229,8 +231,10 @@ class _Sending:
         is_silent = completion.usage is None and not completion.cost_usd
         if is_silent and completion.finish_reason is FinishReason.LENGTH:
             return self.worst_cost()
+        served = served_profile(self.profile, completion.model_version, self.known)
+        sent_at = self.response.sent_at or self.response.timestamp
         nanos, source, usage = completion_cost(
-            self.profile, completion, prompt=self.messages.text, json_schema=self.schema
+            served, completion, prompt=self.messages.text, at=sent_at, json_schema=self.schema
         )
         return AttemptCost(nanos=nanos, source=source, usage=usage)
 

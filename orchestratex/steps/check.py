@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Final
 
-from orchestratex.domain.profile import Profile
+from orchestratex.domain.profile import Profile, priced_today
 from orchestratex.errors import (
     InputError,
     LimiterUnavailableError,
@@ -135,6 +135,7 @@ def _check_limits(profile: Profile) -> Finding:
 
 
 def _check_prices(profile: Profile, services: Services) -> Finding:
+    profile = priced_today(profile, services.clock())
     given, generated = profile.cost_per_input_token * 1e6, profile.cost_per_output_token * 1e6
     text = f"${given:g} in and ${generated:g} out per million tokens"
     if profile.prices_as_of is None:
@@ -145,5 +146,5 @@ def _check_prices(profile: Profile, services: Services) -> Finding:
     except ValueError:
         return Finding("prices", Grade.NOTE, f"{text}, which is no date")
     if days > _OLD_DAYS:
-        return Finding("prices", Grade.NOTE, f"{text}: look them up again")
+        return Finding("prices", Grade.NOTE, f"{text}: look them up again, as `orchestratex models refresh` does")
     return Finding("prices", Grade.OK, text)

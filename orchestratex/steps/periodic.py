@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestratex.steps.measure import measure
 from orchestratex.steps.probe import probe
+from orchestratex.steps.reprice import keep_prices_current
 from orchestratex.steps.services import Services
 
 
@@ -14,6 +15,8 @@ def measure_in_turn(services: Services) -> int:
 
 
 def probe_in_turn(services: Services) -> dict[str, bool]:
-    """Probe, unless somebody did in this period; returns which models passed."""
-    has_turn = services.store.take_turn("probe", every_s=services.settings.probe_s)
-    return probe(services) if has_turn else {}
+    """Write the day's prices and probe, unless somebody did in this period; returns which models passed."""
+    if not services.store.take_turn("probe", every_s=services.settings.probe_s):
+        return {}
+    keep_prices_current(services)
+    return probe(services)

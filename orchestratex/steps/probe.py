@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bson import ObjectId
 
@@ -27,6 +27,7 @@ from orchestratex.providers.base import TIME_LIMIT_S, CompletionRequest
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
 from orchestratex.steps.budget import day_account
 from orchestratex.steps.gates import book, call_next, record_outcome
+from orchestratex.steps.holding import sending_span
 from orchestratex.steps.services import Services
 from orchestratex.steps.withheld import tell_withheld
 
@@ -157,7 +158,8 @@ def _call_now(profile: Profile, key: str, services: Services) -> _Finding:
     """Make the cheapest real call, inside the daily cap, and let it decide about the breaker."""
     text = f"{_SYSTEM}\n\n{_USER}"
     max_tokens = min(_MAX_TOKENS, profile.max_output_tokens)
-    amount = worst_case(profile, input_tokens=prompt_tokens(text), max_tokens=max_tokens)
+    span = sending_span(services)
+    amount = worst_case(profile, input_tokens=prompt_tokens(text), max_tokens=max_tokens, span=span)
     account = day_account(PROBES, services)
     limit = to_nanos(services.settings.probe_daily_limit)
     if not services.store.reserve(account, {key: amount}, limit=limit):
@@ -173,22 +175,22 @@ def _call_now(profile: Profile, key: str, services: Services) -> _Finding:
     try:
         completion = services.providers.of(profile).complete(request)
     except ProviderError as error:
-        nanos = _charge_of(profile, error, amount, prompt=text)
+        nanos = _charge_of(profile, error, amount, prompt=text, at=span.start)
         services.store.settle(account, key, nanos)
         if isinstance(error, ProviderRateLimitedError):  # it is there, and busy with others' calls
             return _Finding(None if profile.is_available else str(error), "call", nanos)
         _decide(profile, services, ok=False)
         return _Finding(str(error), "call", nanos)
-    nanos, _, _ = completion_cost(profile, completion, prompt=text)
+    nanos, _, _ = completion_cost(profile, completion, prompt=text, at=span.start)
     services.store.settle(account, key, nanos)
     _decide(profile, services, ok=True)
     return _Finding(None, "call", nanos)
 
 
-def _charge_of(profile: Profile, error: ProviderError, amount: int, *, prompt: str) -> int:
+def _charge_of(profile: Profile, error: ProviderError, amount: int, *, prompt: str, at: datetime) -> int:
     """What a failed call costs, in nano-dollars: what came tells, else the worst case where it may have been billed."""
     if isinstance(error.completion, Completion):
-        return completion_cost(profile, error.completion, prompt=prompt)[0]
+        return completion_cost(profile, error.completion, prompt=prompt, at=at)[0]
     return amount if error.may_be_charged else 0
 
 

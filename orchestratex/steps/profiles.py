@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from orchestratex.domain.base import Specialty
-from orchestratex.domain.profile import STATE_FIELDS, Profile, RateLimits
+from orchestratex.domain.prices import PriceSchedule
+from orchestratex.domain.profile import STATE_FIELDS, Profile, RateLimits, todays_costs
 from orchestratex.errors import InputError, StoreUnavailableError
 from orchestratex.providers.addresses import check_base_url
 from orchestratex.providers.dialects import DIALECTS
@@ -22,6 +23,7 @@ CONFIGURED: Final = tuple(name for name in Profile.model_fields if name not in S
 _PRICES: Final = tuple(name for name in CONFIGURED if name.startswith("cost_per_"))
 _MAX_PRICE: Final = 0.01  # US dollars per token; whoever writes a price per million by mistake is far above it
 _MAX_TOKENS: Final = 1_000_000_000_000
+_SCHEDULES: Final = TypeAdapter(list[PriceSchedule])
 _DESCRIPTIONS: Final = {"supported_languages": [], "strengths": "", "weaknesses": "", "best_use_cases": []}
 _RACES: Final = 10  # others who write profiles at the same time
 
@@ -95,6 +97,9 @@ class ProfilePlan:
         lines = [f"{profile.model_name}: added" for profile in self.added]
         for name, changes in self.changes_by_name.items():
             shown = Profile.model_construct(**changes).model_dump(mode="json", include=set(changes))
+            if "prices" in shown:
+                sources = ", ".join(each.source for each in changes["prices"])
+                shown["prices"] = f"those of {sources}" if sources else "none by date"
             lines.append(f"{name}: " + ", ".join(f"{each} = {value}" for each, value in shown.items()))
         return [*lines, *([f"unchanged: {', '.join(self.unchanged)}"] if self.unchanged else [])]
 
@@ -160,7 +165,8 @@ def plan_profiles(
 ) -> ProfilePlan:
     """What rows mean beside the profiles that are known. Raises InputError naming model, field and limit.
 
-    Prices that change without a date of theirs get `priced_on`: the old date would be wrong.
+    Prices that change without a date of theirs get `priced_on`: the old date would be wrong. A price per token takes
+    the place of a schedule; beside one it is the schedule's of today, whatever is written.
     """
     plan = ProfilePlan()
     for row in rows:
@@ -169,7 +175,7 @@ def plan_profiles(
         if old is None:
             plan.added.append(_check_new(row, now=now, priced_on=priced_on))
             continue
-        changes = _find_changes(row, old, priced_on=priced_on)
+        changes = _find_changes(row, old, now=now, priced_on=priced_on)
         if changes:
             plan.changes_by_name[name] = changes
         else:
@@ -179,20 +185,33 @@ def plan_profiles(
 
 def _check_new(row: Row, *, now: datetime, priced_on: str | None) -> Profile:
     _check_fields(row)
-    return _validate({**_DESCRIPTIONS, "prices_as_of": priced_on, **row, "created_at": now, "updated_at": now})
+    times = {"created_at": now, "updated_at": now}
+    return _validate({**_DESCRIPTIONS, "prices_as_of": priced_on, **row, **_todays_row(row, now), **times})
 
 
-def _find_changes(row: Row, old: Profile, *, priced_on: str | None) -> dict[str, Any]:
+def _find_changes(row: Row, old: Profile, *, now: datetime, priced_on: str | None) -> dict[str, Any]:
     _check_fields(row)
     before = old.model_dump(include=set(CONFIGURED))
-    merged = {**before, **row, "created_at": old.created_at, "updated_at": old.updated_at}
+    is_repriced = any(name in row and row[name] != getattr(old, name) for name in _PRICES)
+    prices = _todays_row(row, now) or ({"prices": []} if is_repriced else {})
+    merged = {**before, **row, **prices, "created_at": old.created_at, "updated_at": old.updated_at}
     if isinstance(row.get("rate_limits"), Mapping):
         merged["rate_limits"] = {**before["rate_limits"], **row["rate_limits"]}
     new = _validate(merged)
     changes = {name: getattr(new, name) for name in CONFIGURED if getattr(new, name) != getattr(old, name)}
-    if "prices_as_of" not in row and any(name in changes for name in _PRICES):
+    if "prices_as_of" not in row and any(name in changes for name in (*_PRICES, "prices")):
         changes["prices_as_of"] = priced_on
     return changes
+
+
+def _todays_row(row: Row, now: datetime) -> dict[str, Any]:
+    """What a row's schedule says of the fields that hold today's price; nothing for a row without one."""
+    if not row.get("prices"):
+        return {}
+    try:
+        return todays_costs(_SCHEDULES.validate_python(row["prices"]), now)
+    except ValidationError as error:
+        raise _explain(row["model_name"], error, "prices") from error
 
 
 def _check_fields(row: Row) -> None:
@@ -211,14 +230,19 @@ def _validate(values: Mapping[str, Any]) -> Profile:
     except InputError as error:  # of the address
         raise InputError(f"{name}.{error.field}", error.problem) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        unit = " (US dollars per token)" if path in _PRICES else ""
-        raise InputError(f"{name}.{path}", first["msg"].removeprefix("Value error, ") + unit) from error
+        raise _explain(name, error) from error
     if checked.max_output_tokens > checked.max_context_length:
         problem = f"must be at most max_context_length, which is {checked.max_context_length}"
         raise InputError(f"{name}.max_output_tokens", problem)
     return Profile.model_validate(checked.model_dump())
+
+
+def _explain(name: str, error: ValidationError, *above: str) -> InputError:
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in (*above, *first["loc"]))
+    units = {**dict.fromkeys(_PRICES, " (US dollars per token)"), "prices": " (US dollars per million tokens)"}
+    unit = units.get(path.partition(".")[0], "")
+    return InputError(f"{name}.{path}", first["msg"].removeprefix("Value error, ") + unit)
 
 
 def _write(make_plan: Callable[[Mapping[str, Profile]], ProfilePlan], store: Store) -> ProfilePlan:

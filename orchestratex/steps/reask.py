@@ -9,6 +9,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.rules.pricing import affordable_output, prompt_tokens
 from orchestratex.rules.shortfall import MOST_RE_ASKS, Kind, Shortfall, longer_limit, may_ask_again
 from orchestratex.steps import budget
+from orchestratex.steps.holding import sending_span
 from orchestratex.steps.request import allowed_output, schema_of
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
@@ -101,5 +102,5 @@ def _affordable_limit(thread: Thread, response: Response, kind: Kind, services: 
 def _most_output(thread: Thread, response: Response, profile: Profile, services: Services) -> int:
     given = prompt_tokens(response.prompt_sent or "", json_schema=schema_of(profile, response)) + _MORE_TOKENS
     most = min(profile.max_output_tokens, max(0, profile.max_context_length - given))
-    left = budget.available(thread.session_id, thread.user_id, services)
-    return most if left is None else min(most, affordable_output(profile, input_tokens=given, nanos=left))
+    left, span = budget.available(thread.session_id, thread.user_id, services), sending_span(services)
+    return most if left is None else min(most, affordable_output(profile, input_tokens=given, nanos=left, span=span))

@@ -16,7 +16,7 @@ from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.domain.thread import Thread
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.providers.http import HttpClient
-from orchestratex.rules.pricing import price_usage
+from orchestratex.rules.pricing import price
 from orchestratex.settings import Settings
 from tests.support import World, answer_by_rule
 from tests.unit.providers.conftest import Endpoint, endpoint, raw, reply
@@ -83,7 +83,7 @@ def run(world: World, endpoint: Endpoint, first: Any) -> tuple[Thread, Response,
 def priced(world: World, response: Response, cost: AttemptCost) -> int:
     profile = world.services.profile(response.model_name)
     assert profile is not None
-    return price_usage(profile, cost.usage)
+    return price(profile, cost.usage, at=response.sent_at or response.timestamp)
 
 
 @pytest.mark.parametrize(

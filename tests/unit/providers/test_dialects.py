@@ -191,10 +191,26 @@ def test_mistral_names_its_seed_otherwise(http: HttpClient, monkeypatch: pytest.
             (9, 104, 0, 100),
         ),
         ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 99}}, None),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 6},
+            },
+            (9, 4, 2, 0, 6),
+        ),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 9},
+            },
+            (9, 4, 4, 0, 5),
+        ),
         ({"prompt_tokens": 9}, None),
     ],
 )
-def test_openai_usage(openai: Speaker, usage: dict[str, Any], expected: tuple[int, int, int, int] | None) -> None:
+def test_openai_usage(openai: Speaker, usage: dict[str, Any], expected: tuple[int, ...] | None) -> None:
     assert openai.read(chat_usage(**usage)).usage == make_usage(expected)
 
 
@@ -312,14 +328,14 @@ def test_anthropic_replies(anthropic: Speaker, body: dict[str, Any], text: str, 
                 "cache_creation_input_tokens": 100,
                 "output_tokens": 4,
             },
-            (129, 4, 20, 0),
+            (129, 4, 20, 0, 100),
         ),
         ({"input_tokens": 9, "cache_read_input_tokens": None, "output_tokens": 4}, (9, 4, 0, 0)),
         ({"input_tokens": True, "output_tokens": 4}, None),
         (None, None),
     ],
 )
-def test_anthropic_usage(anthropic: Speaker, usage: Any, expected: tuple[int, int, int, int] | None) -> None:
+def test_anthropic_usage(anthropic: Speaker, usage: Any, expected: tuple[int, ...] | None) -> None:
     assert anthropic.read(message(usage=usage)).usage == make_usage(expected)
 
 
@@ -414,7 +430,7 @@ def test_google_refusals_keep_what_was_billed(google: Speaker, body: dict[str, A
         (None, None),
     ],
 )
-def test_google_usage(google: Speaker, usage: Any, expected: tuple[int, int, int, int] | None) -> None:
+def test_google_usage(google: Speaker, usage: Any, expected: tuple[int, ...] | None) -> None:
     assert google.read(candidates("a", usageMetadata=usage)).usage == make_usage(expected)
 
 
@@ -754,14 +770,15 @@ def test_the_schema_of_evaluations_is_strict_all_the_way_down() -> None:
     assert {"criteria", "criticisms", "confidence"} <= set(evaluation_schema()["properties"])
 
 
-def make_usage(counts: tuple[int, int, int, int] | None) -> Usage | None:
+def make_usage(counts: tuple[int, ...] | None) -> Usage | None:
     if counts is None:
         return None
-    given, generated, cached, reasoning = counts
+    given, generated, cached, reasoning, *written = counts
     return Usage(
         input_tokens=given,
         output_tokens=generated,
         total_tokens=given + generated,
         cached_tokens=cached,
         reasoning_tokens=reasoning,
+        cache_write_tokens=sum(written),
     )

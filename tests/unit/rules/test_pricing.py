@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestratex.domain.base import CostSource
+from orchestratex.domain.prices import Span
 from orchestratex.domain.response import Completion, Usage
 from orchestratex.rules.pricing import (
     completion_cost,
@@ -17,8 +18,9 @@ from orchestratex.rules.pricing import (
     prompt_tokens,
     worst_case,
 )
-from tests.make import make_profile
+from tests.make import NOW, make_profile
 
+MOMENT = Span(NOW, NOW)
 FREE = make_profile(cost_per_input_token=0, cost_per_output_token=0)
 PRICED = make_profile(cost_per_input_token=2.5e-6, cost_per_output_token=1e-5)
 PRICES = st.decimals(min_value=0, max_value="0.001", places=12, allow_nan=False).map(float)
@@ -43,7 +45,7 @@ def test_prices_are_exact_and_rounded_up_once(
 ) -> None:
     profile = make_profile(cost_per_input_token=input_price, cost_per_output_token=output_price)
 
-    assert price(profile, input_tokens=tokens[0], output_tokens=tokens[1]) == nanos
+    assert price(profile, Usage(input_tokens=tokens[0], output_tokens=tokens[1]), at=NOW) == nanos
 
 
 @given(PRICES, PRICES, TOKENS, TOKENS)
@@ -52,7 +54,7 @@ def test_a_price_is_less_than_a_nano_dollar_above_the_true_one(
 ) -> None:
     profile = make_profile(cost_per_input_token=given_price, cost_per_output_token=made_price)
 
-    nanos = price(profile, input_tokens=given_tokens, output_tokens=made_tokens)
+    nanos = price(profile, Usage(input_tokens=given_tokens, output_tokens=made_tokens), at=NOW)
 
     true = given_tokens * Fraction(Decimal(str(given_price))) + made_tokens * Fraction(Decimal(str(made_price)))
     assert 0 <= nanos - true * 10**9 < 1
@@ -68,9 +70,9 @@ def test_no_usage_within_its_bounds_costs_more_than_the_worst_case(
         input_tokens=data.draw(st.integers(0, input_tokens)), output_tokens=data.draw(st.integers(0, max_tokens))
     )
 
-    cost, source, _ = completion_cost(profile, Completion(text="", usage=used), prompt="")
+    cost, source, _ = completion_cost(profile, Completion(text="", usage=used), prompt="", at=NOW)
 
-    assert cost <= worst_case(profile, input_tokens=input_tokens, max_tokens=max_tokens)
+    assert cost <= worst_case(profile, input_tokens=input_tokens, max_tokens=max_tokens, span=MOMENT)
     assert source is CostSource.COMPUTED
 
 
@@ -87,24 +89,24 @@ USED = Usage(input_tokens=100, output_tokens=10, total_tokens=110)
     ],
 )
 def test_the_best_known_amount_wins(completion: Completion, cost: int, source: CostSource) -> None:
-    assert completion_cost(PRICED, completion, prompt="p")[:2] == (cost, source)
+    assert completion_cost(PRICED, completion, prompt="p", at=NOW)[:2] == (cost, source)
 
 
 @pytest.mark.parametrize("cost_usd", [None, 0])
 def test_without_usage_the_cost_is_estimated_from_the_texts(cost_usd: float | None) -> None:
     completion = Completion(text="Rayleigh scattering", cost_usd=cost_usd)
 
-    cost, source, usage = completion_cost(PRICED, completion, prompt="Why is the sky blue?")
+    cost, source, usage = completion_cost(PRICED, completion, prompt="Why is the sky blue?", at=NOW)
 
     assert source is CostSource.ESTIMATED
     assert usage == estimate_usage("Why is the sky blue?", "Rayleigh scattering")
-    assert cost == price(PRICED, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+    assert cost == price(PRICED, usage, at=NOW)
 
 
 def test_free_models_cost_nothing() -> None:
-    assert completion_cost(FREE, Completion(text="t", usage=USED), prompt="p")[0] == 0
-    assert completion_cost(FREE, Completion(text="t"), prompt="p")[0] == 0
-    assert worst_case(FREE, input_tokens=10**6, max_tokens=10**6) == 0
+    assert completion_cost(FREE, Completion(text="t", usage=USED), prompt="p", at=NOW)[0] == 0
+    assert completion_cost(FREE, Completion(text="t"), prompt="p", at=NOW)[0] == 0
+    assert worst_case(FREE, input_tokens=10**6, max_tokens=10**6, span=MOMENT) == 0
 
 
 @given(st.text(max_size=400))
@@ -164,7 +166,7 @@ def test_cached_and_reasoning_tokens_have_their_own_prices(
     given_tokens, made, cached, reasoning = usage
     used = Usage(input_tokens=given_tokens, output_tokens=made, cached_tokens=cached, reasoning_tokens=reasoning)
 
-    assert completion_cost(make_profile("gpt4", **prices), Completion(text="", usage=used), prompt="")[0] == nanos
+    assert price(make_profile("gpt4", **prices), used, at=NOW) == nanos
 
 
 @given(st.tuples(PRICES, PRICES, st.none() | PRICES, st.none() | PRICES), st.data())
@@ -186,9 +188,9 @@ def test_no_kind_of_token_costs_more_than_the_worst_case(
         reasoning_tokens=data.draw(TOKENS),
     )
 
-    cost, _, _ = completion_cost(profile, Completion(text="", usage=used), prompt="")
+    cost, _, _ = completion_cost(profile, Completion(text="", usage=used), prompt="", at=NOW)
 
-    assert 0 <= cost <= worst_case(profile, input_tokens=input_tokens, max_tokens=max_tokens)
+    assert 0 <= cost <= worst_case(profile, input_tokens=input_tokens, max_tokens=max_tokens, span=MOMENT)
 
 
 def test_a_schema_counts_as_input() -> None:
