@@ -104,6 +104,9 @@ class SessionView(BaseModel):
     settings: dict[str, Any]
     total_cost: float = Field(description="US dollars")
     cost_limit: float | None = Field(description="US dollars")
+    cost_excess: float = Field(
+        description="US dollars that calls cost beyond what was set aside for them; above 0 no further call is paid for"
+    )
     user_satisfaction: float | None
     session_start: datetime
     session_end: datetime | None
@@ -157,6 +160,7 @@ def view_session(session: Session) -> SessionView:
         settings=session.settings.model_dump(mode="json"),
         total_cost=to_usd(session.total_cost_nanos),
         cost_limit=None if limit is None else to_usd(limit),
+        cost_excess=to_usd(session.excess_nanos),
         user_satisfaction=session.user_satisfaction,
         session_start=session.session_start,
         session_end=session.session_end,

@@ -45,6 +45,9 @@ def _draw_head(tree: Tree, documents: ThreadDocuments) -> None:
     cost = format_cost(sum(response.cost_nanos for response in documents.responses))
     limit = "no limit" if session.cost_limit_nanos is None else f"limit {format_cost(session.cost_limit_nanos)}"
     tree.add(f"session {session.id} of {escape(session.user_id)}: {session.status.value}, {limit}")
+    if session.excess_nanos:
+        excess = format_cost(session.excess_nanos)
+        tree.add(f"note: calls cost {excess} more than was set aside for them; the session pays for no further call")
     tree.add(f"cost {cost}, {thread.total_tokens_used:,} tokens, {thread.total_time_spent / 1000:.1f} s")
     if thread.is_final_partial:
         tree.add(f"note: {describe_partial(thread)}")

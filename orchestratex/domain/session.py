@@ -50,5 +50,7 @@ class Session(Document):
     cost_limit_nanos: Nanos | None = None
     total_cost_nanos: Nanos = 0
     held_nanos: Nanos = 0  # sum of `reservations`
+    excess_nanos: Nanos = added(0)  # what calls cost beyond what was set aside for them: above 0 no further one is paid
     reservations: dict[str, Nanos] = {}  # worst case of each call that may still be charged, by <response>_<attempt>
+    unheld: dict[str, Nanos] = added({})  # what calls cost that were to cost nothing, by the same key
     estimates: dict[str, Nanos] = {}  # charged at the worst case because nobody knows better yet, by the same key

@@ -2,6 +2,9 @@
 
 The accounts are the session, then the user's day, then the installation's day; where a later one refuses, the earlier
 holds are undone in reverse. Over-reserving for a moment is safe, under-reserving never happens. Days are UTC.
+
+A call that costs more all the same (another version answered than the one that was asked, or the provider's bill is
+higher than its prices) is charged in full, and its session pays for no further call: its worst cases cannot be trusted.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from dataclasses import dataclass
 
 from bson import ObjectId
 
-from orchestratex.domain.base import to_nanos
+from orchestratex.domain.base import Component, LogLevel, to_nanos, to_usd
 from orchestratex.domain.response import Response
 from orchestratex.steps.services import Services
 from orchestratex.store.base import AccountId
@@ -39,7 +42,7 @@ def reserve(session_id: ObjectId, user_id: str, amounts: Mapping[str, int], serv
             for earlier in reversed(held):
                 for key in amounts:
                     services.store.settle(earlier, key, 0)
-            return Hold(refused_by=_describe(account))
+            return Hold(refused_by=_describe(account, services))
         held.append(account)
     return Hold(days=tuple(account for account in held if isinstance(account, str)))
 
@@ -49,6 +52,8 @@ def available(session_id: ObjectId, user_id: str, services: Services) -> int | N
     left: list[int] = []
     for account, limit in _accounts(session_id, user_id, services):
         found = services.store.get_account(account)
+        if found.excess_nanos > 0:
+            return 0
         most = limit if isinstance(account, str) else found.cost_limit_nanos
         if most is not None:
             left.append(most - found.total_cost_nanos - found.held_nanos)
@@ -57,15 +62,25 @@ def available(session_id: ObjectId, user_id: str, services: Services) -> int | N
 
 def settle(response: Response, cost: int, services: Services, *, is_estimate: bool = False) -> None:
     """Turn the present attempt's holds into its cost; settling twice is harmless."""
-    for account in _accounts_of(response):
+    excess = 0 if is_estimate else _find_excess(response, cost, services)
+    settled = [
         services.store.settle(account, response.money_key, cost, is_estimate=is_estimate)
+        for account in _accounts_of(response)
+    ]
+    if excess > 0 and (settled[0] or _charge_unheld(response, cost, services)):
+        _tell_excess(response, cost, excess, services)
 
 
 def settle_late(response: Response, cost: int, services: Services) -> None:
     """Charge the truth for an attempt that others may have settled at its worst case meanwhile."""
-    for account in _accounts_of(response):
-        if not services.store.settle(account, response.money_key, cost):
-            services.store.amend_estimate(account, response.money_key, cost)
+    excess = _find_excess(response, cost, services)
+    settled = [
+        services.store.settle(account, response.money_key, cost)
+        or services.store.amend_estimate(account, response.money_key, cost)
+        for account in _accounts_of(response)
+    ]
+    if excess > 0 and (settled[0] or _charge_unheld(response, cost, services)):
+        _tell_excess(response, cost, excess, services)
 
 
 def day_account(kind: str, services: Services) -> str:
@@ -87,7 +102,52 @@ def _accounts_of(response: Response) -> list[AccountId]:
     return [response.session_id, *response.days]
 
 
-def _describe(account: AccountId) -> str:
+def _find_excess(response: Response, cost: int, services: Services) -> int:
+    """What an attempt costs beyond what its session holds for it, or was charged as its estimate."""
+    if cost <= response.reserved_nanos:
+        return 0  # nearly always: the account needs no look
+    if _is_free(response):
+        return cost
+    account, key = services.store.get_account(response.session_id), response.money_key
+    expected = account.reservations.get(key, account.estimates.get(key))
+    return 0 if expected is None else max(0, cost - expected)
+
+
+def _is_free(response: Response) -> bool:
+    """Whether nothing was ever set aside for it, because its model costs nothing."""
+    return response.worst_case == 0
+
+
+def _charge_unheld(response: Response, cost: int, services: Services) -> bool:
+    """Charge a call that was to cost nothing; False when that is done already."""
+    if not _is_free(response):
+        return False
+    charged = [services.store.charge_unheld(each, response.money_key, cost) for each in _accounts_of(response)]
+    return charged[0]
+
+
+def _tell_excess(response: Response, cost: int, excess: int, services: Services) -> None:
+    services.journal.write(
+        Component.ORCHESTRATOR,
+        "cost_exceeded",
+        f"{response.model_name} cost ${to_usd(cost):.6f}, ${to_usd(excess):.6f} more than was set aside for it: it is "
+        "charged, and the session pays for no further call",
+        thread=services.store.get_thread(response.thread_id),
+        level=LogLevel.ERROR,
+        model=response.model_name,
+        response_id=str(response.id),
+        cost_nanos=cost,
+        excess_nanos=excess,
+    )
+
+
+def _describe(account: AccountId, services: Services) -> str:
     if isinstance(account, ObjectId):
+        excess = services.store.get_account(account).excess_nanos
+        if excess > 0:
+            return (
+                f"the session, in which a call cost ${to_usd(excess):.6f} more than was set aside for it: compare its "
+                "prices by `orchestratex models refresh`, and open a new session"
+            )
         return "the session's cost limit"
     return "the user's daily limit" if "/user/" in account else "the installation's daily limit"

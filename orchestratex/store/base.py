@@ -55,13 +55,17 @@ class Account(Record):
     cost_limit_nanos: int | None = None
     total_cost_nanos: int = 0
     held_nanos: int = 0
+    excess_nanos: int = 0  # of a session: what calls cost beyond what was set aside for them
     reservations: dict[str, int] = {}  # worst case of each call that may still be charged, by <response>_<attempt>
     estimates: dict[str, int] = {}
+    unheld: dict[str, int] = {}  # what calls cost that were to cost nothing
     idle_s: float = 0.0  # since it changed last, by the store's clock; known where accounts are listed
 
     @property
     def left(self) -> int | None:
         """What may still be reserved under the account's own limit; None: no limit."""
+        if self.excess_nanos > 0:
+            return 0
         if self.cost_limit_nanos is None:
             return None
         return self.cost_limit_nanos - self.total_cost_nanos - self.held_nanos
@@ -388,14 +392,22 @@ class Store(Protocol):
         """Hold the worst cases of some attempts, all or none; False when the limit does not allow it.
 
         An attempt that holds a reservation already keeps it and is not added again. A session has its limit in its
-        document, a day gets it here (None: no limit).
+        document, a day gets it here (None: no limit). A session in which a call cost more than was held for it gets
+        no further ones.
         """
 
     def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
-        """Turn a reservation into its cost; False (and no change) when it is settled already."""
+        """Turn a reservation into its cost; False (and no change) when it is settled already.
+
+        What it costs a session beyond its reservation is added to the session's excess, unless it is an estimate: that
+        is from above, and proves nothing.
+        """
+
+    def charge_unheld(self, account_id: AccountId, key: str, cost: int) -> bool:
+        """Charge what nothing was held for, all of it an excess; False (and no change) when it is charged already."""
 
     def amend_estimate(self, account_id: AccountId, key: str, cost: int) -> bool:
-        """Replace an estimated charge by the true one; False when there is no estimate."""
+        """Replace an estimated charge by the true one; False when there is no estimate. More than it is an excess."""
 
     def get_account(self, account_id: AccountId) -> Account:
         """What an account has spent and holds; an unknown day has spent nothing."""

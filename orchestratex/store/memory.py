@@ -454,6 +454,8 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             most = account.cost_limit_nanos if isinstance(account_id, ObjectId) else limit
             if new and most is not None and account.total_cost_nanos + held > most:
                 return False
+            if new and account.excess_nanos > 0:
+                return False
             self._put_account(account, {"held_nanos": held, "reservations": {**account.reservations, **new}})
             return True
 
@@ -467,8 +469,18 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
                 "held_nanos": account.held_nanos - account.reservations[key],
                 "total_cost_nanos": account.total_cost_nanos + cost,
                 "estimates": {**account.estimates, key: cost} if is_estimate else account.estimates,
+                **({} if is_estimate else _excess_of(account, cost - account.reservations[key])),
             }
             self._put_account(account, changes)
+            return True
+
+    def charge_unheld(self, account_id: AccountId, key: str, cost: int) -> bool:
+        with self._lock:
+            account = self._known_account(account_id)
+            if account is None or key in account.unheld:
+                return False
+            total, unheld = account.total_cost_nanos + cost, {**account.unheld, key: cost}
+            self._put_account(account, {"total_cost_nanos": total, "unheld": unheld, **_excess_of(account, cost)})
             return True
 
     def amend_estimate(self, account_id: AccountId, key: str, cost: int) -> bool:
@@ -477,7 +489,8 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             if account is None or key not in account.estimates:
                 return False
             total = account.total_cost_nanos - account.estimates[key] + cost
-            self._put_account(account, {"total_cost_nanos": total, "estimates": _without(account.estimates, key)})
+            changes = {"total_cost_nanos": total, "estimates": _without(account.estimates, key)}
+            self._put_account(account, {**changes, **_excess_of(account, cost - account.estimates[key])})
             return True
 
     def get_account(self, account_id: AccountId) -> Account:
@@ -731,6 +744,12 @@ def _measure(calls: list[Response]) -> ModelStats:
         requests=len(calls),
         tokens=sum(call.tokens_used.total_tokens for call in calls if call.tokens_used),
     )
+
+
+def _excess_of(account: Account, excess: int) -> dict[str, int]:
+    """What a call cost a session beyond what was expected."""
+    is_session = isinstance(account.id, ObjectId)
+    return {"excess_nanos": account.excess_nanos + excess} if is_session and excess > 0 else {}
 
 
 def _without(amounts: Mapping[str, int], key: str) -> dict[str, int]:

@@ -636,20 +636,37 @@ class MongoStore(MongoPlaces, MongoTurns):
         }
         if is_estimate:
             charged[f"estimates.{key}"] = cost
+        elif not isinstance(account_id, str):
+            charged["excess_nanos"] = _add_excess(cost, f"$reservations.{key}")
         result = self._accounts(account_id).update_one(
             {"_id": account_id, f"reservations.{key}": {"$exists": True}},
             [{"$set": charged}, {"$unset": f"reservations.{key}"}],
         )
         return result.modified_count == 1
 
+    def charge_unheld(self, account_id: AccountId, key: str, cost: int) -> bool:
+        total = {"$add": ["$total_cost_nanos", cost]}
+        charged: _Mongo = {
+            "total_cost_nanos": total,
+            "total_cost": {"$divide": [total, NANOS_PER_USD]},
+            f"unheld.{key}": cost,
+            "updated_at": "$$NOW",
+        }
+        if not isinstance(account_id, str):
+            charged["excess_nanos"] = _add_excess(cost, 0)
+        result = self._accounts(account_id).update_one(
+            {"_id": account_id, f"unheld.{key}": {"$exists": False}}, [{"$set": charged}]
+        )
+        return result.modified_count == 1
+
     def amend_estimate(self, account_id: AccountId, key: str, cost: int) -> bool:
         total = {"$add": [{"$subtract": ["$total_cost_nanos", f"$estimates.{key}"]}, cost]}
+        charged: _Mongo = {"total_cost_nanos": total, "total_cost": {"$divide": [total, NANOS_PER_USD]}}
+        if not isinstance(account_id, str):
+            charged["excess_nanos"] = _add_excess(cost, f"$estimates.{key}")
         result = self._accounts(account_id).update_one(
             {"_id": account_id, f"estimates.{key}": {"$exists": True}},
-            [
-                {"$set": {"total_cost_nanos": total, "total_cost": {"$divide": [total, NANOS_PER_USD]}}},
-                {"$unset": f"estimates.{key}"},
-            ],
+            [{"$set": charged}, {"$unset": f"estimates.{key}"}],
         )
         return result.modified_count == 1
 
@@ -881,10 +898,15 @@ class MongoStore(MongoPlaces, MongoTurns):
         absent = {f"reservations.{key}": {"$exists": False} for key in amounts}
         held = {f"reservations.{key}": value for key, value in amounts.items()}
         result = self._accounts(account_id).update_one(
-            {"_id": account_id, "$expr": is_affordable, **absent},
+            {"_id": account_id, "$expr": is_affordable, "excess_nanos": {"$not": {"$gt": 0}}, **absent},
             {"$inc": {"held_nanos": amount}, "$set": held, "$currentDate": {"updated_at": True}},
         )
         return result.modified_count == 1
+
+
+def _add_excess(cost: int, expected: str | int) -> _Mongo:
+    """A session's excess with what a call cost beyond an expected amount; older sessions have none yet."""
+    return {"$add": [{"$ifNull": ["$excess_nanos", 0]}, {"$max": [0, {"$subtract": [cost, expected]}]}]}
 
 
 @contextlib.contextmanager

@@ -247,7 +247,7 @@ def test_a_validator_accepts_whole_runs_and_shipped_profiles(mongo_store: MongoS
 
 
 ADDED_LATER = {  # documents of older versions lack them, and must still be changed
-    "user_sessions": {"is_cancelling"},
+    "user_sessions": {"is_cancelling", "excess_nanos", "unheld"},
     "conversation_threads": {
         "quorum_deadline",
         "deadline_at",

@@ -740,6 +740,75 @@ def test_charges_count_against_the_limit(store: Store) -> None:
     assert store.reserve(session_id, {"b_1": 50}) is True
 
 
+def test_what_costs_more_than_was_held_is_charged_and_ends_the_sessions_money(store: Store) -> None:
+    session_id = add_session(store)
+    store.reserve(session_id, {"a_1": 50, "b_1": 10})
+
+    assert store.settle(session_id, "a_1", 80)
+    assert store.settle(session_id, "a_1", 80) is False
+    assert store.settle(session_id, "b_1", 4)
+
+    known = store.get_session(session_id)
+    assert (known.total_cost_nanos, known.excess_nanos, known.held_nanos) == (84, 30, 0)
+    assert store.get_account(session_id).left == 0
+    assert store.reserve(session_id, {"c_1": 1}) is False
+    assert store.reserve(session_id, {})
+
+
+def test_what_is_held_already_stays_held_when_a_call_costs_too_much(store: Store) -> None:
+    session_id = add_session(store, cost_limit_nanos=100)
+    store.reserve(session_id, {"a_1": 50, "b_1": 10})
+    store.settle(session_id, "a_1", 51)
+
+    assert store.reserve(session_id, {"b_1": 10})
+    assert store.get_session(session_id).reservations == {"b_1": 10}
+
+
+def test_an_estimate_above_what_was_held_is_charged_and_no_excess(store: Store) -> None:
+    session_id = add_session(store)
+    store.reserve(session_id, {"a_1": 50})
+
+    store.settle(session_id, "a_1", 80, is_estimate=True)
+
+    known = store.get_session(session_id)
+    assert (known.total_cost_nanos, known.excess_nanos) == (80, 0)
+    assert store.reserve(session_id, {"b_1": 1})
+
+
+def test_what_nothing_was_held_for_is_charged_once(store: Store) -> None:
+    session_id = add_session(store)
+
+    charged = [store.charge_unheld(session_id, "a_1", 30) for _ in range(2)]
+
+    known = store.get_session(session_id)
+    assert charged == [True, False]
+    assert (known.total_cost_nanos, known.total_cost, known.excess_nanos) == (30, 3e-8, 30)
+    assert store.reserve(session_id, {"b_1": 1}) is False
+
+
+def test_a_late_truth_above_the_estimate_is_an_excess(store: Store) -> None:
+    session_id = add_session(store)
+    store.reserve(session_id, {"a_1": 50, "b_1": 50})
+    store.settle(session_id, "a_1", 50, is_estimate=True)
+    store.settle(session_id, "b_1", 50, is_estimate=True)
+
+    assert store.amend_estimate(session_id, "a_1", 20)
+    assert store.get_session(session_id).excess_nanos == 0
+    assert store.amend_estimate(session_id, "b_1", 70)
+
+    known = store.get_session(session_id)
+    assert (known.total_cost_nanos, known.excess_nanos) == (90, 20)
+    assert store.reserve(session_id, {"c_1": 1}) is False
+
+
+def test_a_days_money_goes_on_after_a_call_that_cost_too_much(store: Store) -> None:
+    assert store.reserve("2026-01-01/all", {"a_1": 5}, limit=100)
+    store.settle("2026-01-01/all", "a_1", 9)
+
+    assert store.reserve("2026-01-01/all", {"b_1": 91}, limit=100)
+    assert store.reserve("2026-01-01/all", {"c_1": 1}, limit=100) is False
+
+
 def test_free_calls_fit_into_a_limit_of_nothing(store: Store) -> None:
     session_id = add_session(store, cost_limit_nanos=0)
 
