@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from orchestratex.bootstrap import make_services, make_store
+from orchestratex.domain.base import to_nanos
 from orchestratex.domain.profile import RateLimits
 from orchestratex.domain.thread import Thread
 from orchestratex.local.binaries import find_binary
@@ -31,7 +33,7 @@ from orchestratex.sandbox.server import Running, serve
 from orchestratex.settings import Settings
 from orchestratex.steps.services import Services
 from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, submit
-from orchestratex.store.migrations import init_db
+from orchestratex.store.migrations import init_db, shipped_profiles
 from orchestratex.store.mongo import MongoStore
 
 ROOT = Path(__file__).parents[1]
@@ -199,12 +201,22 @@ def open_servers() -> Iterator[Servers]:
             servers.stop()
 
 
+def _todays_prices() -> dict[str, tuple[int, int]]:
+    """What the shipped profiles cost today, in nano-dollars per token: the models' own ledger counts alike."""
+    profiles = shipped_profiles(datetime.now(UTC))
+    return {
+        each.model_name: (to_nanos(each.cost_per_input_token), to_nanos(each.cost_per_output_token))
+        for each in profiles
+    }
+
+
 @contextmanager
 def open_cluster(
     servers: Servers, home: Path, *, config: SandboxConfig | None = None, workers: int = 1, **settings: object
 ) -> Iterator[Cluster]:
     """A control worker and some model workers, over a sandbox of their own."""
-    with serve(config or SandboxConfig(latency_scale=0.05)) as sandbox:
+    config = config or SandboxConfig(latency_scale=0.05)
+    with serve(config.model_copy(update={"prices": {**_todays_prices(), **config.prices}})) as sandbox:
         cluster = Cluster(servers, sandbox, home, **settings)
         try:
             cluster.start("control")

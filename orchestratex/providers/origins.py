@@ -27,7 +27,7 @@ _OWN: Final = {
         "https://dashscope-intl.aliyuncs.com",
         "https://dashscope-us.aliyuncs.com",
     ),
-    "meta": ("https://api.llama.com",),
+    "meta": ("https://api.meta.ai",),
     "mistral": ("https://api.mistral.ai",),
     "openrouter": ("https://openrouter.ai",),
 }

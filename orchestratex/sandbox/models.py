@@ -24,6 +24,7 @@ class Model:
 
     name: str
     version: str
+    former: str  # the version that served the slot before: databases of then still ask for it
     input_nanos: int  # price per token in billionths of a US dollar
     output_nanos: int
     skill: Mapping[Domain, float]  # that it covers a requirement
@@ -48,8 +49,9 @@ MODELS: Final = {
     for model in (
         Model(
             name="gpt4",
-            version="gpt-4o-2024-08-06",
-            input_nanos=2_500,
+            version="gpt-6.1-sol",
+            former="gpt-4o-2024-08-06",
+            input_nanos=2_000,
             output_nanos=10_000,
             skill=_skills(0.76, coding=0.80, math=0.80, factual=0.79),
             flaw_rate=0.06,
@@ -64,9 +66,10 @@ MODELS: Final = {
         ),
         Model(
             name="gpt4-turbo",
-            version="gpt-4-turbo-2024-04-09",
-            input_nanos=10_000,
-            output_nanos=30_000,
+            version="gpt-6.1-terra",
+            former="gpt-4-turbo-2024-04-09",
+            input_nanos=1_000,
+            output_nanos=5_000,
             skill=_skills(0.73, coding=0.77, math=0.76, sentiment=0.78),
             flaw_rate=0.07,
             evaluating=0.82,
@@ -80,9 +83,10 @@ MODELS: Final = {
         ),
         Model(
             name="grok",
-            version="grok-2-1212",
+            version="grok-4.7",
+            former="grok-2-1212",
             input_nanos=2_000,
-            output_nanos=10_000,
+            output_nanos=6_000,
             skill=_skills(0.68, factual=0.72, sentiment=0.74),
             flaw_rate=0.11,
             evaluating=0.70,
@@ -96,9 +100,10 @@ MODELS: Final = {
         ),
         Model(
             name="qwen",
-            version="qwen2.5-72b-instruct",
-            input_nanos=900,
-            output_nanos=900,
+            version="qwen3.8-max",
+            former="qwen2.5-72b-instruct",
+            input_nanos=2_000,
+            output_nanos=6_000,
             skill=_skills(0.68, coding=0.76, math=0.78, translation=0.76),
             flaw_rate=0.09,
             evaluating=0.72,
@@ -112,9 +117,10 @@ MODELS: Final = {
         ),
         Model(
             name="claude",
-            version="claude-3-5-sonnet-20241022",
-            input_nanos=3_000,
-            output_nanos=15_000,
+            version="claude-sonnet-5-5",
+            former="claude-3-5-sonnet-20241022",
+            input_nanos=2_000,
+            output_nanos=10_000,
             skill=_skills(0.77, coding=0.84, creative=0.84),
             flaw_rate=0.05,
             evaluating=0.88,
@@ -128,9 +134,10 @@ MODELS: Final = {
         ),
         Model(
             name="llama",
-            version="Llama-3.1-405B-Instruct",
-            input_nanos=2_400,
-            output_nanos=2_400,
+            version="muse-spark-1.3",
+            former="Llama-3.1-405B-Instruct",
+            input_nanos=1_250,
+            output_nanos=4_250,
             skill=_skills(0.67, creative=0.71, translation=0.70),
             flaw_rate=0.12,
             evaluating=0.66,
@@ -144,9 +151,10 @@ MODELS: Final = {
         ),
         Model(
             name="mistral",
-            version="mistral-large-2407",
-            input_nanos=2_000,
-            output_nanos=6_000,
+            version="mistral-large-4",
+            former="mistral-large-2407",
+            input_nanos=1_360,
+            output_nanos=4_180,
             skill=_skills(0.66, coding=0.71, translation=0.77),
             flaw_rate=0.10,
             evaluating=0.68,
@@ -160,9 +168,10 @@ MODELS: Final = {
         ),
         Model(
             name="gemini",
-            version="gemini-1.5-pro-002",
-            input_nanos=1_250,
-            output_nanos=5_000,
+            version="gemini-4-argon",
+            former="gemini-1.5-pro-002",
+            input_nanos=2_000,
+            output_nanos=10_000,
             skill=_skills(0.71, factual=0.80, translation=0.81, math=0.75),
             flaw_rate=0.08,
             evaluating=0.78,
@@ -184,7 +193,7 @@ def build_catalogue(aliases: Mapping[str, str], prices: Mapping[str, tuple[int, 
     `aliases` maps further names to schema names; `prices` maps schema names to nano-dollars per input and output token.
     """
     models = {name: _price(model, prices.get(name)) for name, model in MODELS.items()}
-    by_name = models | {model.version.lower(): model for model in models.values()}
+    by_name = models | {name.lower(): model for model in models.values() for name in (model.version, model.former)}
     return by_name | {alias.lower(): models[name] for alias, name in aliases.items()}
 
 

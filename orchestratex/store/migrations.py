@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from pymongo.database import Database
 
-from orchestratex.domain.profile import Profile
+from orchestratex.domain.prices import PriceSchedule
+from orchestratex.domain.profile import Profile, todays_costs
 from orchestratex.store.indexes import create_indexes
 from orchestratex.store.mongo import MongoStore
 from orchestratex.store.validators import apply_validators
@@ -23,9 +24,20 @@ _Database = Database[dict[str, Any]]
 
 
 def shipped_profiles(now: datetime) -> list[Profile]:
-    """The eight profiles that come with the package."""
+    """The eight profiles that come with the package, at the prices of a moment."""
+    return [_make_profile(row, now) for row in shipped_rows()]
+
+
+def shipped_rows() -> list[dict[str, Any]]:
+    """The same as they stand in the file that is shipped."""
     table = tomllib.loads(files("orchestratex.store").joinpath("profiles.toml").read_text(encoding="utf-8"))
-    return [Profile.model_validate({**row, "created_at": now, "updated_at": now}) for row in table["profiles"]]
+    rows: list[dict[str, Any]] = table["profiles"]
+    return rows
+
+
+def _make_profile(row: dict[str, Any], now: datetime) -> Profile:
+    costs = todays_costs([PriceSchedule.model_validate(each) for each in row["prices"]], now)
+    return Profile.model_validate({**row, **costs, "created_at": now, "updated_at": now})
 
 
 def _load_profiles(store: MongoStore) -> None:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from orchestratex.bootstrap import HttpProviders
 from orchestratex.domain.base import FinishReason, ThreadStatus
+from orchestratex.domain.prices import Span
 from orchestratex.domain.response import Completion
 from orchestratex.errors import (
     ContentRefusedError,
@@ -151,15 +152,15 @@ def test_any_task_is_held_to_a_schema(provider: Provider) -> None:
 
 
 def test_a_schema_costs_no_more_than_its_worst_case(provider: Provider, sandbox: Running) -> None:
-    profile = make_profile(cost_per_input_token=2.5e-6, cost_per_output_token=1e-5)
+    profile = make_profile(cost_per_input_token=2e-6, cost_per_output_token=1e-5)
     request = make_evaluation_request()
     text = f"{request.system}\n\n{request.user}"
 
-    cost, _, _ = completion_cost(profile, provider.complete(request), prompt=text)
+    cost, _, _ = completion_cost(profile, provider.complete(request), prompt=text, at=NOW)
 
     given = prompt_tokens(text, json_schema=request.json_schema)
     assert cost == sandbox.state.ledger.entries[0].cost_nanos
-    assert cost <= worst_case(profile, input_tokens=given, max_tokens=request.max_tokens)
+    assert cost <= worst_case(profile, input_tokens=given, max_tokens=request.max_tokens, span=Span(NOW, NOW))
 
 
 @pytest.mark.parametrize("limit", [20, 100])

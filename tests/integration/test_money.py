@@ -21,6 +21,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.rules.pricing import prompt_tokens, worst_case
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.faults import parse_fault
+from orchestratex.steps.holding import sending_span
 from orchestratex.steps.reconcile import reconcile
 from orchestratex.steps.submit import SessionRequest, open_session
 from tests.cluster import ROOT, Cluster, Servers, open_cluster, wait_for
@@ -34,7 +35,8 @@ ROOM = 50
 
 def find_worst_case(cluster: Cluster) -> int:
     profile = next(p for p in cluster.services.store.profiles() if p.model_name == MODEL)
-    return worst_case(profile, input_tokens=prompt_tokens(MESSAGES.text), max_tokens=output_limit(cluster, profile))
+    given, limit = prompt_tokens(MESSAGES.text), output_limit(cluster, profile)
+    return worst_case(profile, input_tokens=given, max_tokens=limit, span=sending_span(cluster.services))
 
 
 def output_limit(cluster: Cluster, profile: Profile) -> int:
@@ -46,7 +48,9 @@ def prepare(cluster: Cluster, *, calls: int, limit_nanos: int | None) -> tuple[O
     store = cluster.services.store
     profile = next(p for p in store.profiles() if p.model_name == MODEL)
     generous = profile.rate_limits.model_copy(update={"requests_per_minute": 10**7, "tokens_per_minute": 10**11})
-    store.update_profile(MODEL, {"cost_per_input_token": 0.0, "rate_limits": generous})
+    free_input = {"cost_per_input_token": 0.0, "cost_per_cached_input_token": None}
+    prices = {**free_input, "cost_per_output_token": 9e-7, "prices": []}
+    store.update_profile(MODEL, {**prices, "rate_limits": generous})
     session = open_session(SessionRequest(), cluster.services)
     store.set_session(session.id, {"cost_limit_nanos": limit_nanos})
     now = cluster.services.clock()

@@ -260,7 +260,7 @@ def test_empty_text_costs_only_its_prompt(sandbox: Running) -> None:
     response = post(sandbox)
 
     assert read_content(response) == ""
-    assert get_entry(sandbox)["cost_nanos"] == response.json()["usage"]["prompt_tokens"] * 2500
+    assert get_entry(sandbox)["cost_nanos"] == response.json()["usage"]["prompt_tokens"] * 2000
 
 
 @pytest.mark.parametrize(

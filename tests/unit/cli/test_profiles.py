@@ -114,7 +114,7 @@ def test_an_edit_changes_what_it_names(run: Run, world: World) -> None:
     gpt4 = find(world, "gpt4")
     assert ran.code == 0
     changed = {name for name in Profile.model_fields if getattr(gpt4, name) != getattr(before, name)}
-    assert changed == {"cost_per_output_token", "rate_limits", "prices_as_of", "updated_at"}
+    assert changed == {"cost_per_output_token", "prices", "rate_limits", "prices_as_of", "updated_at"}
     assert gpt4.rate_limits.requests_per_minute == before.rate_limits.requests_per_minute
 
 
@@ -159,7 +159,7 @@ def test_check_passes_over_all_that_are_on(run: Run, monkeypatch: pytest.MonkeyP
 
     body = json.loads(as_json.out)
     assert (plain.code, as_json.code, len(body)) == (0, 0, 7)
-    assert body[0]["findings"]["listed"] == {"grade": "ok", "text": "claude-3-5-sonnet-20241022"}
+    assert body[0]["findings"]["listed"] == {"grade": "ok", "text": "claude-sonnet-5-5"}
     assert "https://api.openai.com/v1" in plain.out
 
 

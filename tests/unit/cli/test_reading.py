@@ -200,7 +200,7 @@ def test_models_are_listed(run: Run) -> None:
     assert len(body) == 8
     assert all(each["model_name"] in plain.out for each in body)
     gpt4 = next(each for each in body if each["model_name"] == "gpt4")
-    assert (gpt4["usd_per_million_input_tokens"], gpt4["usd_per_million_output_tokens"]) == (2.5, 10)
+    assert (gpt4["usd_per_million_input_tokens"], gpt4["usd_per_million_output_tokens"]) == (2, 10)
 
 
 @pytest.mark.parametrize(

@@ -105,4 +105,5 @@ def test_models_answer_to_all_their_names() -> None:
     assert catalogue["gpt-4o-2024-08-06"].name == "gpt4"
     assert catalogue["llama-3.1-405b-instruct"].name == "llama"
     assert catalogue["my-model"].name == "qwen"
-    assert (catalogue["grok-2-1212"].input_nanos, catalogue["grok"].output_nanos) == (1, 2)
+    assert catalogue["gpt-6.1-sol"].name == "gpt4"
+    assert (catalogue["grok-4.7"].input_nanos, catalogue["grok"].output_nanos) == (1, 2)
