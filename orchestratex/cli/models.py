@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestratex.cli import check, profiles
+from orchestratex.cli import check, profiles, refresh
 from orchestratex.errors import InputError
 from orchestratex.providers.origins import KeyOrigins
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from orchestratex.domain.profile import Profile
     from orchestratex.settings import Settings
 
@@ -33,6 +35,7 @@ app.command()(profiles.edit)
 app.command()(profiles.enable)
 app.command()(profiles.disable)
 app.command()(check.check)
+app.command()(refresh.refresh)
 
 
 @app.callback()
@@ -50,19 +53,33 @@ def list_models(*, json: bool) -> None:
     """Print the list."""
     from orchestratex.cli import reach
     from orchestratex.cli.inputs import read_settings
-    from orchestratex.cli.output import print_json, print_table
+    from orchestratex.cli.output import print_json, print_table, say
+    from orchestratex.domain.profile import priced_today
 
     settings = read_settings()
     with reach.reach_store(settings) as reached:
-        known = reached.services.store.profiles()
+        now = reached.services.clock()
+        known = [priced_today(profile, now) for profile in reached.services.store.profiles()]
     is_sandbox = reached.stack is not None and not settings.models_base_url and not settings.provider_keys()
     views = [view_model(profile, describe_reach(profile, settings, is_sandbox=is_sandbox)) for profile in known]
     for view, profile in zip(views, known, strict=True):
         view["is_key_withheld"] = view["reached_by"] is None and is_key_withheld(profile, settings)
+        view["retirement"] = _find_retirement(profile, now)
     if json:
         print_json(views)
     else:
         print_table(COLUMNS, [_make_row(view) for view in views])
+        for view in views:
+            if view["is_active"] and view["retirement"]:
+                say(f"{view['model_name']}: {view['retirement']}; `orchestratex models refresh` shows what to do")
+
+
+def _find_retirement(profile: Profile, now: datetime) -> str | None:
+    """That a model is switched off or will be, in words."""
+    from orchestratex.catalogues.known import warn_of
+
+    retirement = warn_of(profile.provider, profile.model_version, now.date())
+    return retirement.text if retirement else None
 
 
 def describe_reach(profile: Profile, settings: Settings, *, is_sandbox: bool) -> str | None:
