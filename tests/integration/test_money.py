@@ -48,8 +48,8 @@ def prepare(cluster: Cluster, *, calls: int, limit_nanos: int | None) -> tuple[O
     store = cluster.services.store
     profile = next(p for p in store.profiles() if p.model_name == MODEL)
     generous = profile.rate_limits.model_copy(update={"requests_per_minute": 10**7, "tokens_per_minute": 10**11})
-    free_input = {"cost_per_input_token": 0.0, "cost_per_cached_input_token": None}
-    prices = {**free_input, "cost_per_output_token": 9e-7, "prices": []}
+    free_input: dict[str, object] = {"cost_per_input_token": 0.0, "cost_per_cached_input_token": None}
+    prices: dict[str, object] = {**free_input, "cost_per_output_token": 9e-7, "prices": []}
     store.update_profile(MODEL, {**prices, "rate_limits": generous})
     session = open_session(SessionRequest(), cluster.services)
     store.set_session(session.id, {"cost_limit_nanos": limit_nanos})
