@@ -120,9 +120,9 @@ class Records:
         return found
 
     @cached_property
-    def events_in(self) -> dict[ObjectId, list[Document]]:
-        """Log events by thread, oldest first."""
-        return self._group("orchestration_logs", "thread_id")
+    def told_of_session(self) -> set[tuple[ObjectId | None, str]]:
+        """Sessions and the types of events that speak of them."""
+        return {(event.get("session_id"), event["event_type"]) for event in self.documents["orchestration_logs"]}
 
     def thread_of(self, document: Document) -> Document:
         """The thread that a document belongs to."""

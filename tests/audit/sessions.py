@@ -101,3 +101,20 @@ def it_is_an_error_exactly_where_its_last_thread_failed_and_none_completed(
     threads = records.threads_in.get(session["_id"], [])
     none_completed = all(thread["thread_status"] == "failed" for thread in threads)
     return (session["status"] == "error") == (bool(threads) and none_completed)
+
+
+@rule(SESSIONS)
+def its_opening_is_told(session: Document, records: Records) -> bool:
+    return (session["_id"], "session_opened") in records.told_of_session
+
+
+@rule(SESSIONS)
+def its_end_is_told(session: Document, records: Records) -> bool | None:
+    return None if session["status"] == "active" else (session["_id"], "session_ended") in records.told_of_session
+
+
+@rule(SESSIONS)
+def its_rating_is_told(session: Document, records: Records) -> bool | None:
+    if session["user_satisfaction"] is None:
+        return None
+    return (session["_id"], "session_rated") in records.told_of_session

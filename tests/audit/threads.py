@@ -328,7 +328,20 @@ def its_end_is_told(thread: Document, records: Records) -> bool | None:
 
 
 @rule(THREADS)
-def its_submission_is_told_first(thread: Document, records: Records) -> bool:
-    events = records.events_in.get(thread["_id"], [])
-    first = min((event["timestamp"] for event in events), default=None)
-    return any(event["component"] == "api" and event["timestamp"] == first for event in events)
+def its_submission_is_told_once(thread: Document, records: Records) -> bool:
+    return len(records.events_of[thread["_id"], "thread_submitted"]) == 1
+
+
+@rule(THREADS)
+def the_opening_of_each_panel_is_told(thread: Document, records: Records) -> bool | None:
+    panels = {call["iteration_number"] for call in records.responses_in[thread["_id"]] if call["role"] == "evaluator"}
+    told = {event["iteration_number"] for event in records.events_of[thread["_id"], "panel_opened"]}
+    return panels <= told if panels else None
+
+
+@rule(THREADS)
+def its_acceptance_is_told(thread: Document, records: Records) -> bool | None:
+    if thread["user_accepted"] is None:
+        return None
+    name = "response_accepted" if thread["user_accepted"] else "response_rejected"
+    return bool(records.events_of[thread["_id"], name])
