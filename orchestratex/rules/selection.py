@@ -12,6 +12,7 @@ from typing import Final
 from orchestratex.domain.base import Domain, ModelName, Record, Score, Specialty, Strategy
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.selection import Candidate
+from orchestratex.rules.language import fold_language
 
 ALGORITHM_VERSION: Final = "1"
 
@@ -366,9 +367,9 @@ def _reason(
 
 def _speaks(profile: Profile, language: str | None) -> bool:
     """Whether the profile lists the language; lists without any two-letter code say nothing about languages."""
-    listed = {entry.lower().split("-")[0] for entry in profile.supported_languages}
+    listed = {fold_language(entry) for entry in profile.supported_languages}
     known = {entry for entry in listed if len(entry) == 2 and entry.isalpha() and entry not in {"go", "js", "ts"}}
-    return not known or language is None or language == "und" or language.lower().split("-")[0] in known
+    return not known or language is None or language == "und" or fold_language(language) in known
 
 
 def _expect_cost(profile: Profile, expected_tokens: tuple[int, int]) -> float:

@@ -4,7 +4,7 @@ from bson import ObjectId
 
 from orchestratex.domain.base import Component, Domain, Purpose
 from orchestratex.domain.base import Step as StepName
-from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.evaluation import PROMPT_WITH_RESPONSE, Evaluation
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import DocumentTooLargeError
@@ -114,7 +114,7 @@ def _record(thread: Thread, response: Response, reply: EvaluationReply, services
         alternative_approaches=reply.alternative_approaches,
         evaluator_confidence=reply.confidence,
         evaluator_speciality_match=align_specialty(profile, domain) if profile else 1.0,
-        evaluation_prompt_used=response.prompt_sent or "",
+        evaluation_prompt_used=PROMPT_WITH_RESPONSE,
         evaluation_time=response.response_time or 0.0,
         tokens_used=response.tokens_used.total_tokens if response.tokens_used else 0,
         cost=response.cost or 0.0,

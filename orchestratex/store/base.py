@@ -192,7 +192,10 @@ class Store(Protocol):
     def evaluations_of(
         self, thread_id: ObjectId, *, iteration: int | None = None, brief: bool = False
     ) -> list[Evaluation]:
-        """A thread's evaluations, by evaluator; `brief` leaves the prompts empty."""
+        """A thread's evaluations, by evaluator; `brief` leaves the prompts empty.
+
+        A prompt that is kept with its response (PROMPT_WITH_RESPONSE) is filled in from there.
+        """
 
     def selections_of(self, thread_id: ObjectId) -> list[Selection]:
         """A thread's selections, oldest first."""

@@ -25,7 +25,7 @@ from orchestratex.domain.base import (
     to_usd,
 )
 from orchestratex.domain.criticism import CriticismResponse
-from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.evaluation import PROMPT_WITH_RESPONSE, Evaluation
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.metrics import Metrics
 from orchestratex.domain.profile import Profile
@@ -135,10 +135,12 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         thread_id: ObjectId,
         *,
         iteration: int | None = None,
-        brief: bool = False,  # noqa: ARG002
+        brief: bool = False,
     ) -> list[Evaluation]:
         found = [
-            e for e in self._all(Evaluation) if e.thread_id == thread_id and iteration in (None, e.iteration_number)
+            e.model_copy(update={"evaluation_prompt_used": "" if brief else self._prompt_of(e)})
+            for e in self._all(Evaluation)
+            if e.thread_id == thread_id and iteration in (None, e.iteration_number)
         ]
         return sorted(found, key=lambda evaluation: (evaluation.iteration_number, evaluation.evaluator_model))
 
@@ -626,6 +628,11 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
     def _known(self, kind: type[Doc], document_id: ObjectId) -> Doc | None:
         known: Doc | None = self._tables[kind].get(document_id)
         return known
+
+    def _prompt_of(self, evaluation: Evaluation) -> str:
+        kept = evaluation.evaluation_prompt_used
+        response = self._known(Response, evaluation.id) if kept == PROMPT_WITH_RESPONSE else None
+        return kept if response is None else response.prompt_sent or ""
 
     def _held(self, response: Response) -> Response | None:
         """The response as it stands, None when its lease is not the caller's any more."""

@@ -43,7 +43,7 @@ from orchestratex.domain.base import (
     Step,
 )
 from orchestratex.domain.criticism import CriticismResponse
-from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.evaluation import PROMPT_WITH_RESPONSE, Evaluation
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.metrics import Metrics
 from orchestratex.domain.profile import Profile
@@ -302,7 +302,7 @@ class MongoStore(MongoPlaces, MongoTurns):
     ) -> list[Evaluation]:
         order = [("iteration_number", ASCENDING), ("evaluator_model", ASCENDING)]
         if not brief:
-            return self._find(Evaluation, _of(thread_id, iteration), order)
+            return self._fill_prompts(self._find(Evaluation, _of(thread_id, iteration), order))
         rows = self._collection(Evaluation).find(_of(thread_id, iteration), {"evaluation_prompt_used": 0}, sort=order)
         return [Evaluation.model_validate({**row, "evaluation_prompt_used": ""}) for row in rows]
 
@@ -781,6 +781,12 @@ class MongoStore(MongoPlaces, MongoTurns):
         if found is None:
             raise NotFoundError(field, f"{document_id} names nothing")
         return kind.model_validate(found)
+
+    def _fill_prompts(self, evaluations: list[Evaluation]) -> list[Evaluation]:
+        absent = [each.id for each in evaluations if each.evaluation_prompt_used == PROMPT_WITH_RESPONSE]
+        rows = self._responses.find({"_id": {"$in": absent}}, {"prompt_sent": 1}) if absent else ()
+        prompts = {row["_id"]: {"evaluation_prompt_used": row["prompt_sent"] or ""} for row in rows}
+        return [each.model_copy(update=prompts.get(each.id)) for each in evaluations]
 
     def _find(self, kind: type[Doc], query: _Mongo, order: Sequence[tuple[str, int]], limit: int = 0) -> list[Doc]:
         cursor = self._collection(kind).find(query, limit=limit, sort=list(order) or None)

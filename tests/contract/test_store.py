@@ -11,6 +11,7 @@ import pytest
 from bson import ObjectId
 
 from orchestratex.domain.base import CostSource, SessionStatus, Step, ThreadStatus
+from orchestratex.domain.evaluation import PROMPT_WITH_RESPONSE
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import AttemptCost, Completion, Response, Usage
 from orchestratex.domain.thread import IterationScore, Thread
@@ -164,6 +165,20 @@ def test_evaluations_and_criticisms_are_inserted_once(store: Store) -> None:
 
     assert store.evaluations_of(evaluation.thread_id) == [evaluation]
     assert store.criticisms_of(criticism.thread_id) == [criticism]
+
+
+def test_an_evaluation_shows_the_prompt_that_its_response_keeps(store: Store) -> None:
+    ids = {"thread_id": ObjectId(), "session_id": ObjectId()}
+    response = add_response(store, **ids, prompt_sent="Judge this answer: because.")
+    theirs = make_evaluation(**ids, id=response.id, evaluator_model="a", evaluation_prompt_used=PROMPT_WITH_RESPONSE)
+    older = make_evaluation(**ids, evaluator_model="b", evaluation_prompt_used="Judge.")  # of a version that kept both
+    for evaluation in (theirs, older):
+        store.insert_evaluation(evaluation)
+
+    whole, brief = store.evaluations_of(ids["thread_id"]), store.evaluations_of(ids["thread_id"], brief=True)
+
+    assert [each.evaluation_prompt_used for each in whole] == [response.prompt_sent, "Judge."]
+    assert [each.evaluation_prompt_used for each in brief] == ["", ""]
 
 
 def test_profiles_are_inserted_once_by_name_and_read_by_name(store: Store) -> None:

@@ -73,6 +73,7 @@ def test_the_author_never_evaluates_itself_and_evaluators_never_see_its_name() -
         author = author_of[evaluation.evaluated_response_id]
         assert evaluation.evaluator_model != author
         assert author not in evaluation.evaluation_prompt_used.lower()
+        assert evaluation.evaluation_prompt_used == world.store.get_response(evaluation.id).prompt_sent
 
 
 def test_a_refinement_answers_every_criticism_and_is_weighed() -> None:
