@@ -90,6 +90,7 @@ class Response(Leased):
     response_text: str | None = None  # until completed
 
     prompt_sent: str | None = None  # until sent
+    prompt_time: Millis | None = added(None)
     context_provided: str = ""
     asked_again_for: str | None = added(None)  # what was wrong with the reply that this call asks for again
     parent_response_id: Id | None = None
@@ -111,6 +112,7 @@ class Response(Leased):
     status: ResponseStatus = ResponseStatus.PENDING
     is_quarantined: bool = added(False)  # given up because it failed at the same place again and again
     error_message: str | None = None
+    retried_for: str | None = added(None)
 
     timestamp: UtcDate
     processing_duration: Millis | None = None

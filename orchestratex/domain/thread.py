@@ -109,6 +109,7 @@ class Thread(Leased):
     stopped_at: Step | None = added(
         None
     )  # the step that was due when the thread went to its end: where a retry resumes
+    stopped_in: Count | None = added(None)  # the iteration in which it stood then
     retries: Count = added(0)  # how often the ended thread was taken up again
 
     @property

@@ -16,6 +16,7 @@ from orchestratex.steps import budget, gates
 from orchestratex.steps.assess import ask_assessment
 from orchestratex.steps.calls import call_worst_case
 from orchestratex.steps.moves import Move, stop
+from orchestratex.steps.provision import provision_key
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
 
@@ -154,11 +155,13 @@ def _reserve(thread: Thread, answer: Response, evaluators: list[Profile], servic
         )
         key = f"{response.id}_1"
         by_key[key], amounts[key] = response, amount
+    provision = provision_key(thread)
     for _ in range(_RESERVE_TRIES):
-        hold = budget.reserve(thread.session_id, thread.user_id, amounts, services)
+        hold = budget.reserve(thread.session_id, thread.user_id, amounts, services, in_place_of=provision)
         if hold.is_granted:
             return [by_key[key].model_copy(update={"days": list(hold.days)}) for key in amounts]
-        fitting = affordable_subset(amounts, budget.available(thread.session_id, thread.user_id, services))
+        left = budget.available(thread.session_id, thread.user_id, services, with_key=provision)
+        fitting = affordable_subset(amounts, left)
         _report_dropped(thread, [by_key[key] for key in amounts if key not in fitting], services)
         amounts = {key: amounts[key] for key in fitting}
         if not amounts:

@@ -33,6 +33,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError, UnavailableError
 from orchestratex.steps import places
 from orchestratex.steps.announce import announce_call, announce_thread
+from orchestratex.steps.failing import failed_fields, sent_time, since
 from orchestratex.steps.finish import end_bare
 from orchestratex.steps.halt import halt
 from orchestratex.steps.journal import QUEUE_LENGTH
@@ -40,6 +41,7 @@ from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import close_panel, find_stragglers, waits_its_turn
 from orchestratex.steps.poison import contain, settle_as_recorded, unknown_charge
 from orchestratex.steps.probe import PROBES
+from orchestratex.steps.provision import is_provision, settle_provision
 from orchestratex.steps.pulse import CONTROL
 from orchestratex.steps.services import Services
 from orchestratex.store.base import Account, HeldCall
@@ -122,11 +124,15 @@ def _free_call(response: Response, services: Services) -> bool:
     """Take a dead worker's call away and charge what it may have cost; it is then due again, or quarantined."""
     charge = unknown_charge(response)
     changes: dict[str, object] = {"reserved_nanos": 0}
+    if response.completion is None:
+        changes |= sent_time(response, services)
     is_pending = response.status is ResponseStatus.PENDING
     is_quarantined = is_pending and response.crashes + 1 >= services.settings.crash_cap
     why = f"{response.role} call of {response.model_name} lost its worker {response.crashes + 1} times"
     if is_quarantined:
-        changes |= {"status": ResponseStatus.FAILED, "is_quarantined": True, "error_message": why}
+        changes |= {**failed_fields(response, why, services), "is_quarantined": True}
+    elif not is_pending and response.sent_at is not None:
+        changes["processing_duration"] = since(response, services)
     freed = services.store.free_response(response, changes, charge=charge)
     if freed is None:
         return False
@@ -362,6 +368,8 @@ def _response_id(key: str) -> ObjectId:
 def _settle_orphan(held: _Held, services: Services) -> bool:
     """Settle a reservation whose attempt is over: at its recorded cost, or at nothing when it was never sent."""
     account, key, call = held.account, held.key, held.call
+    if is_provision(key):
+        return settle_provision(account, key, services)
     if call is None:
         return _settle_unknown(account, key, services)
     if call.lease_token is not None:

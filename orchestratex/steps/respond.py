@@ -21,6 +21,7 @@ from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import open_panel
 from orchestratex.steps.poison import taking_back
+from orchestratex.steps.provision import is_other_affordable, release_provision
 from orchestratex.steps.reask import ask_again, problem_of, report_shortfall, say_again
 from orchestratex.steps.request import allowed_output
 from orchestratex.steps.results import Result, wait
@@ -74,7 +75,7 @@ def run_answer(thread_id: ObjectId, kind: Respond, services: Services) -> Result
         return Result(open_panel(thread, found, services), "the answer was there already")
     if found.status is not ResponseStatus.PENDING:
         return _replace_model(thread, found.model_name, found.error_message or found.status, services)
-    called = run_call(found.id, lambda t, r: kind.build(t, r, services), services)
+    called = run_call(found.id, lambda t, r: kind.build(t, r, services), services, is_judged=True)
     return _act(called, kind, services)
 
 
@@ -173,10 +174,7 @@ def _mend(
     found = shortfall or Shortfall(Kind.UNREADABLE, "malformed reply", "could not be read")
     again = ask_again(thread, response, found, services)  # noted before this one is closed
     goes_elsewhere = again is None and (answer is None or may_go_elsewhere(thread, response, found, services))
-    if answer is None:
-        closed = close_failed(response, found.record, services)
-    else:
-        closed = _set_aside(response, answer, found, services)
+    closed = close_failed(response, found.record, services) if answer is None else set_aside(response, found, services)
     if closed is None:
         return Result(None, "the lease was lost while the reply was read")
     services.faults.reach(FaultPoint.CALL_COMPLETED)
@@ -189,13 +187,6 @@ def _mend(
     if services.ending.is_set():  # a process that is to end has time for the call under way, not for another
         return Result(None, "asked again elsewhere: this worker ends")
     return run_answer(thread.id, kind, services)
-
-
-def _set_aside(response: Response, answer: Answer, found: Shortfall, services: Services) -> Response | None:
-    try:
-        return set_aside(response, answer.text, found, services)
-    except DocumentTooLargeError:
-        return close_failed(response, found.record, services)
 
 
 def _take_partial(thread: Thread, services: Services) -> Result:
@@ -226,5 +217,8 @@ def _stop_for_cost(thread: Thread, response: Response, why: str, services: Servi
     taken = fall_back(thread, services)
     if taken is not None:  # it was to be asked for once more, and there is no money for that
         return Result(open_panel(thread, taken, services), "an answer that is not whole was taken")
+    if is_other_affordable(thread, response.model_name, services):
+        release_provision(thread, services)
+        return _replace_model(thread, response.model_name, why, services)
     move = stop(StopReason.COST_LIMIT, f"{response.model_name} was not called: {why}")
     return Result(services.store.move_thread(thread, move.fields(thread)), "the cost limit is reached")

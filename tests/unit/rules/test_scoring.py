@@ -132,10 +132,9 @@ def test_strengths_are_kept_while_no_criterion_falls_by_more_than_one(accuracy: 
 def test_a_refinement_is_weighed_once_and_with_both_sides() -> None:
     document = make_criticism_response()
 
-    assert weigh_refinement(document, panel(5), []) is None
-    assert weigh_refinement(document, [], panel(5)) is None
-    assert weigh_refinement(make_criticism_response(improvement_score=5), panel(5), panel(6)) is None
-    assert weigh_refinement(document, panel(5), panel(6)) == {
+    assert weigh_refinement(panel(5), []) is None
+    assert weigh_refinement([], panel(5)) is None
+    assert weigh_refinement(panel(5), panel(6)) == {
         "improvement_score": 6.5,
         "addresses_criticism": True,
         "maintains_strengths": True,
