@@ -56,6 +56,7 @@ from orchestratex.steps.request import make_request, output_limit, role_limit, r
 from orchestratex.steps.saving import save_patiently, write_late
 from orchestratex.steps.seats import end_seat_wait, give_back
 from orchestratex.steps.services import Services
+from orchestratex.steps.superseded import note_superseded
 
 _log = logging.getLogger(__name__)
 
@@ -149,6 +150,8 @@ def _leave(thread: Thread, response: Response, services: Services) -> Called:
     over = {**unsent, **was_sent, "status": ResponseStatus.SUPERSEDED}
     if services.store.complete_response(response, over) is None:
         services.store.update_response(response, unsent, is_release=True)  # it was superseded by who moved the thread
+    else:
+        services.journal.write_all([note_superseded(thread, response, services)])
     gates.forget_booking(response, services)
     budget.settle(response, 0, services)
     if response.role is not Role.EVALUATOR and response.purpose is not Purpose.ASSESSMENT:

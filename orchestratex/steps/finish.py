@@ -27,6 +27,7 @@ from orchestratex.steps.panel import leave_behind
 from orchestratex.steps.provision import release_provision
 from orchestratex.steps.services import Services
 from orchestratex.steps.standby import fall_back
+from orchestratex.steps.superseded import report_superseded
 from orchestratex.steps.weigh import weigh_arrived
 
 
@@ -112,7 +113,9 @@ def _describe_score(thread: Thread) -> str:
 
 def end_bare(thread: Thread, why: str, services: Services) -> Move:
     """The end of a thread whose finish itself fails: its best response, where that can be read, and nothing more."""
+    pending = services.store.pending_of(thread.id)
     services.store.supersede_responses(thread.id)
+    report_superseded(thread, pending, services)
     best, iteration = None, thread.current_iteration
     try:
         best = _find_best(thread, services)

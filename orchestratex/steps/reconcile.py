@@ -44,6 +44,8 @@ from orchestratex.steps.probe import PROBES
 from orchestratex.steps.provision import is_provision, settle_provision
 from orchestratex.steps.pulse import CONTROL
 from orchestratex.steps.services import Services
+from orchestratex.steps.sittings import report_session_end
+from orchestratex.steps.superseded import report_superseded
 from orchestratex.store.base import Account, HeldCall
 
 _log = logging.getLogger(__name__)
@@ -248,8 +250,12 @@ def _send_call(response: Response, services: Services) -> bool:
         if is_ours:
             announce_call(response, services)
         return is_ours
-    if services.store.get_thread(response.thread_id).is_ended:
-        return services.store.supersede_responses(response.thread_id) > 0
+    thread = services.store.get_thread(response.thread_id)
+    if thread.is_ended:
+        pending = services.store.pending_of(thread.id)
+        services.store.supersede_responses(thread.id)
+        report_superseded(thread, pending, services)
+        return bool(pending)
     services.store.mark_response_sent(response, is_only_seen=True)  # its thread is sent again in its stead
     return False
 
@@ -419,7 +425,11 @@ def _end_idle_sessions(services: Services) -> int:
 
 def _end_idle_session(session: Session, services: Services) -> bool:
     status, read_at = idle_status(session.id, services), session.updated_at  # a thread may come in meanwhile
-    return services.store.end_session(session.id, status, services.clock(), unchanged_since=read_at)
+    has_ended = services.store.end_session(session.id, status, services.clock(), unchanged_since=read_at)
+    if has_ended:
+        why = f"nothing happened in it for {services.settings.session_idle_s:g} s"
+        report_session_end(session.id, status, why, services)
+    return has_ended
 
 
 def idle_status(session_id: ObjectId, services: Services) -> SessionStatus:

@@ -27,6 +27,7 @@ from orchestratex.steps.request import allowed_output
 from orchestratex.steps.results import Result, wait
 from orchestratex.steps.services import Services
 from orchestratex.steps.standby import fall_back, may_go_elsewhere, set_aside
+from orchestratex.steps.unchanged import find_same, stop_unchanged
 
 _TAIL = 30  # characters by which the end of a text is known
 _ANSWER_PURPOSES = frozenset({Purpose.ANSWER, Purpose.RE_ASK})
@@ -72,7 +73,7 @@ def run_answer(thread_id: ObjectId, kind: Respond, services: Services) -> Result
     if found is None:
         return _replace_model(thread, None, "its call is gone", services)
     if found.status is ResponseStatus.COMPLETED:
-        return Result(open_panel(thread, found, services), "the answer was there already")
+        return Result(_go_on(thread, found, services), "the answer was there already")
     if found.status is not ResponseStatus.PENDING:
         return _replace_model(thread, found.model_name, found.error_message or found.status, services)
     called = run_call(found.id, lambda t, r: kind.build(t, r, services), services, is_judged=True)
@@ -114,7 +115,13 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
         response_id=str(response.id),
         cost_nanos=response.cost_nanos,
     )
-    return Result(open_panel(thread, completed, services), "answered")
+    return Result(_go_on(thread, completed, services), "answered")
+
+
+def _go_on(thread: Thread, answer: Response, services: Services) -> Thread | None:
+    """Have an answer evaluated, unless it is one that was."""
+    same = find_same(thread, answer, services) if answer.parent_response_id else None
+    return open_panel(thread, answer, services) if same is None else stop_unchanged(thread, answer, same, services)
 
 
 def _ends_with_text(reply: str, text: str) -> bool:
@@ -194,7 +201,7 @@ def _take_partial(thread: Thread, services: Services) -> Result:
     taken = fall_back(thread, services)
     if taken is None:
         return Result(None, "somebody else went on with this answer")
-    return Result(open_panel(thread, taken, services), "an answer that is not whole was taken")
+    return Result(_go_on(thread, taken, services), "an answer that is not whole was taken")
 
 
 def _replace_model(thread: Thread, model: str | None, why: str, services: Services) -> Result:
@@ -216,7 +223,7 @@ def _replace_model(thread: Thread, model: str | None, why: str, services: Servic
 def _stop_for_cost(thread: Thread, response: Response, why: str, services: Services) -> Result:
     taken = fall_back(thread, services)
     if taken is not None:  # it was to be asked for once more, and there is no money for that
-        return Result(open_panel(thread, taken, services), "an answer that is not whole was taken")
+        return Result(_go_on(thread, taken, services), "an answer that is not whole was taken")
     if is_other_affordable(thread, response.model_name, services):
         release_provision(thread, services)
         return _replace_model(thread, response.model_name, why, services)

@@ -12,9 +12,8 @@ from orchestratex.steps.services import Services
 
 def find_same(thread: Thread, revision: Response, services: Services) -> Response | None:
     """The weighed answer of this thread that a revision repeats, as its user would see both; None where it is new."""
-    known = {score.response_id for score in thread.scores} | {revision.parent_response_id}
-    for response_id in known - {None, revision.id}:
-        answer = services.store.get_response(response_id, brief=True)
+    for score in thread.scores:
+        answer = services.store.get_response(score.response_id, brief=True)
         if is_same_text(answer.response_text or "", revision.response_text or ""):
             return answer
     return None

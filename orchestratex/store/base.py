@@ -40,7 +40,7 @@ COLLECTIONS: Final[dict[str, type[Document]]] = {
 class ThreadTotals(Record):
     """Sums over a thread's responses."""
 
-    models: int = 0
+    models: int = 0  # with a completed call
     tokens: int = 0
     cost_nanos: int = 0
 

@@ -186,7 +186,7 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
     def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
         paid = [r for r in self._all(Response) if r.thread_id == thread_id and r.cost is not None]
         return ThreadTotals(
-            models=len({response.model_name for response in paid}),
+            models=len({response.model_name for response in paid if response.status is ResponseStatus.COMPLETED}),
             tokens=sum(response.tokens_used.total_tokens for response in paid if response.tokens_used),
             cost_nanos=sum(response.cost_nanos for response in paid),
         )

@@ -351,9 +351,10 @@ class MongoStore(MongoPlaces, MongoTurns):
         return [Response.model_validate(row) for row in rows]
 
     def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
+        is_completed = {"$eq": ["$status", ResponseStatus.COMPLETED]}
         total = {
             "_id": None,
-            "models": {"$addToSet": "$model_name"},
+            "models": {"$addToSet": {"$cond": [is_completed, "$model_name", "$$REMOVE"]}},
             "tokens": {"$sum": "$tokens_used.total_tokens"},
             "cost_nanos": {"$sum": "$cost_nanos"},
         }
