@@ -78,8 +78,6 @@ def release_late(thread: Thread, services: Services) -> None:
 
 def settle_provision(account: Account, key: str, services: Services) -> bool:
     """Give back what a crash has left behind: its thread is no longer on its way to a panel."""
-    if isinstance(account.id, ObjectId) and account.idle_s <= services.settings.lease_s:
-        return False  # it may have been held a moment ago
     return not _is_due(ObjectId(key.partition("_")[0]), services) and services.store.settle(account.id, key, 0)
 
 

@@ -55,7 +55,7 @@ class Account(Record):
     cost_limit_nanos: int | None = None
     total_cost_nanos: int = 0
     held_nanos: int = 0
-    reservations: dict[str, int] = {}  # worst case of each call that may still be charged, by <response>_<attempt>
+    reservations: dict[str, int] = {}  # worst cases of calls, by <response>_<attempt>, and panels, by <thread>_panel
     estimates: dict[str, int] = {}
     idle_s: float = 0.0  # since it changed last, by the store's clock; known where accounts are listed
 

@@ -141,7 +141,6 @@ def test_what_a_crash_left_behind_is_given_back_and_what_is_needed_is_not() -> N
         world.store.reserve(thread.session_id, {provision_key(thread): 7})
     world.store.reserve("2026-01-01/all", {provision_key(ended): 7})
 
-    world.clock.pass_time(world.services.settings.lease_s + 1)
     reconcile(world.services)
 
     held = {str(account.id): account.reservations for account in world.store.accounts_with_reservations(limit=9)}
