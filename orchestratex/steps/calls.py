@@ -181,10 +181,7 @@ def _call(
         return _unaffordable(thread, response, error, services)
     services.faults.reach(FaultPoint.CALL_RESERVED)
     response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": hold.amount})
-    expectations, characters = services.expectations, len(messages.text)
-    estimated = expectations.expect(
-        response.model_name, _kind(response), characters=characters, max_tokens=hold.max_tokens
-    )
+    estimated = _estimate(response, messages, hold.max_tokens, services)
     passage = gates.pass_gates(response, profile, estimated, services)
     if passage.is_broken and not _sits_out(thread, response, passage, services):
         return fail(thread, response, BreakerOpenError(response.model_name, passage.why), services)
@@ -206,6 +203,12 @@ def _call(
     sending = _Sending(thread, sent, profile, messages, passage, hold, given, estimated, looked_at)
     services.faults.reach(FaultPoint.CALL_SENT)
     return _send(sending, lease, services)
+
+
+def _estimate(response: Response, messages: Messages, max_tokens: int, services: Services) -> int:
+    """Tokens that a call is likely to use."""
+    model, kind = response.model_name, _kind(response)
+    return services.expectations.expect(model, kind, characters=len(messages.text), max_tokens=max_tokens)
 
 
 def _sits_out(thread: Thread, response: Response, passage: gates.Passage, services: Services) -> bool:

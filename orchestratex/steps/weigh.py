@@ -61,6 +61,8 @@ def weigh_arrived(thread: Thread, services: Services) -> Thread:
         return thread
     scores = _weigh_answer(thread, answer, evaluations, services)
     best = best_score(scores) or scores[-1]
+    end = Decision(step=Step.FINISH, stop_reason=thread.stop_reason, reason="the thread ends before its panel is whole")
+    _report(thread, scores[-1], best, end, services)
     found = {"scores": scores, "best_response_id": best.response_id, "best_model_id": best.model_name}
     return thread.model_copy(update=found)
 

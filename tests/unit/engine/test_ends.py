@@ -69,6 +69,8 @@ def test_a_revision_whose_panel_is_cut_short_is_weighed_with_what_has_come(stop,
     assert ended.final_response == shown.response_text
     (document,) = world.store.criticisms_of(thread.id)
     assert document.improvement_score == pytest.approx(min(10, 5.5 + (second.score or 0) - (first.score or 0)))
+    weighed = [event for event in world.store.logs_of(thread.id) if event.event_type == "panel_weighed"]
+    assert [event.details["score"] for event in weighed] == [first.score, second.score]
 
 
 def test_a_first_answer_whose_panel_is_cut_short_has_the_score_of_what_has_come() -> None:
