@@ -51,7 +51,7 @@ from orchestratex.steps.heart import Lease
 from orchestratex.steps.holding import Held, hold_worst_case
 from orchestratex.steps.patience import has_alternative, may_await_server
 from orchestratex.steps.poison import taking_back
-from orchestratex.steps.provision import Provision, provide, release_late
+from orchestratex.steps.provision import Provision, is_answer, provide, release_late
 from orchestratex.steps.request import make_request, output_limit, role_limit, role_schema, schema_of
 from orchestratex.steps.saving import save_patiently, write_late
 from orchestratex.steps.seats import end_seat_wait, give_back
@@ -154,7 +154,7 @@ def _leave(thread: Thread, response: Response, services: Services) -> Called:
         services.journal.write_all([note_superseded(thread, response, services)])
     gates.forget_booking(response, services)
     budget.settle(response, 0, services)
-    if response.role is not Role.EVALUATOR and response.purpose is not Purpose.ASSESSMENT:
+    if is_answer(response):
         release_late(now, services)
     return Called(CallState.LEFT, thread, why="the thread went on without it")
 

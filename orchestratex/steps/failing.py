@@ -9,6 +9,7 @@ from orchestratex.errors import ProviderError
 from orchestratex.steps import budget
 from orchestratex.steps.called import Called, CallState, left
 from orchestratex.steps.patience import back_off, is_refused, is_schema_refused, may_try_again
+from orchestratex.steps.provision import is_answer, release
 from orchestratex.steps.services import Services
 
 MOST_WORDS = 2000  # characters of what went wrong: it may quote a reply
@@ -34,6 +35,8 @@ def fail(
         return _fail_late(thread, response, changes, charged, services)
     is_estimate = charged is not None and charged.source is CostSource.ESTIMATED
     budget.settle(response, nanos, services, is_estimate=is_estimate)
+    if is_answer(response):  # who waits holds no money, nor does who never comes
+        release(thread, services)
     _report(thread, response, error, again, delay_s, services)
     state = CallState.WAITING if again else CallState.FAILED
     return Called(state, thread, closed, delay_s=delay_s, why=str(error))

@@ -1,7 +1,7 @@
 """Money for the smallest panel, held together with an answer's: so that no answer is bought that nobody can judge.
 
-It is the thread's, whoever answers: held with the first call of an iteration, until the panel's own money takes its
-place in one write, or the thread ends without a panel.
+It is the thread's, whoever answers: held with an attempt at an answer, until the panel's own money takes its place in
+one write, the attempt fails, or the thread ends without a panel.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from orchestratex.domain.base import Purpose, Role, Step
 from orchestratex.domain.profile import Profile
+from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import NotFoundError
 from orchestratex.rules.panel import choose_evaluators
@@ -64,16 +65,26 @@ def is_provision(key: str) -> bool:
     return key.endswith(f"_{_KIND}")
 
 
+def is_answer(response: Response) -> bool:
+    """Whether a panel is to evaluate what a call brings."""
+    return response.role is not Role.EVALUATOR and response.purpose is not Purpose.ASSESSMENT
+
+
+def release(thread: Thread, services: Services) -> None:
+    """Give a thread's provision back; harmless where it has none."""
+    budget.release(thread.session_id, thread.user_id, provision_key(thread), services)
+
+
 def release_provision(thread: Thread, services: Services) -> None:
-    """Give it back where a thread ends, or begins anew, before a panel is opened."""
-    if thread.due_step in _ANSWERED_IN or thread.stopped_at in _ANSWERED_IN:
-        budget.release(thread.session_id, thread.user_id, provision_key(thread), services)
+    """Give it back where a thread ends before a panel is opened."""
+    if thread.stopped_at in _ANSWERED_IN:
+        release(thread, services)
 
 
 def release_late(thread: Thread, services: Services) -> None:
     """Give back what a call has held whose thread had gone on already."""
     if thread.due_step not in _ANSWERED_IN:
-        budget.release(thread.session_id, thread.user_id, provision_key(thread), services)
+        release(thread, services)
 
 
 def settle_provision(account: Account, key: str, services: Services) -> bool:

@@ -21,7 +21,7 @@ from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import open_panel
 from orchestratex.steps.poison import taking_back
-from orchestratex.steps.provision import is_other_affordable, release_provision
+from orchestratex.steps.provision import is_other_affordable, release
 from orchestratex.steps.reask import ask_again, problem_of, report_shortfall, say_again
 from orchestratex.steps.request import allowed_output
 from orchestratex.steps.results import Result, wait
@@ -225,7 +225,7 @@ def _stop_for_cost(thread: Thread, response: Response, why: str, services: Servi
     if taken is not None:  # it was to be asked for once more, and there is no money for that
         return Result(_go_on(thread, taken, services), "an answer that is not whole was taken")
     if is_other_affordable(thread, response.model_name, services):
-        release_provision(thread, services)
+        release(thread, services)
         return _replace_model(thread, response.model_name, why, services)
     move = stop(StopReason.COST_LIMIT, f"{response.model_name} was not called: {why}")
     return Result(services.store.move_thread(thread, move.fields(thread)), "the cost limit is reached")
