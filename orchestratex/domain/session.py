@@ -50,5 +50,6 @@ class Session(Document):
     cost_limit_nanos: Nanos | None = None
     total_cost_nanos: Nanos = 0
     held_nanos: Nanos = 0  # sum of `reservations`
-    reservations: dict[str, Nanos] = {}  # worst case of each call that may still be charged, by <response>_<attempt>
+    # worst case of each call that may still be charged, by <response>_<attempt>; of a panel to come, by <thread>_panel
+    reservations: dict[str, Nanos] = {}
     estimates: dict[str, Nanos] = {}  # charged at the worst case because nobody knows better yet, by the same key

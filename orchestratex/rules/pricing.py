@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -88,12 +88,17 @@ def price_usage(profile: Profile, usage: Usage) -> int:
     )
 
 
-def affordable_output(profile: Profile, *, input_tokens: int, nanos: int) -> int:
-    """The most output tokens whose worst case, with this input, fits into so many nano-dollars; 0 when none does."""
+def affordable_output(
+    profile: Profile, *, input_tokens: int, nanos: int, beside: Callable[[int], int] = lambda _: 0
+) -> int:
+    """The most output tokens whose worst case, with this input, fits into so many nano-dollars; 0 when none does.
+
+    `beside` says what else is to be paid for an output of so many tokens: no less for more of them.
+    """
     low, high = 0, profile.max_output_tokens
     while low < high:
         middle = (low + high + 1) // 2
-        if worst_case(profile, input_tokens=input_tokens, max_tokens=middle) <= nanos:
+        if worst_case(profile, input_tokens=input_tokens, max_tokens=middle) + beside(middle) <= nanos:
             low = middle
         else:
             high = middle - 1

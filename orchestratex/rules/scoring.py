@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 from orchestratex.domain.base import CRITERIA, SEVERE, Domain, Record
-from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Criteria, Evaluation
 
 # Shares of the eight criteria by domain, in the order of CRITERIA; each row sums to 1.
@@ -99,12 +98,10 @@ def maintains_strengths(before: Sequence[Evaluation], after: Sequence[Evaluation
     return all(_criterion_mean(after, name) >= _criterion_mean(before, name) - 1 for name in CRITERIA)
 
 
-def weigh_refinement(
-    document: CriticismResponse, before: Sequence[Evaluation], after: Sequence[Evaluation]
-) -> dict[str, float | bool] | None:
+def weigh_refinement(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> dict[str, float | bool] | None:
     """The fields of a criticism response that the next weigh fills; None while one side has no evaluation."""
     old, new = aggregate(before), aggregate(after)
-    if old is None or new is None or document.improvement_score is not None:
+    if old is None or new is None:
         return None
     return {
         "improvement_score": improvement_score(old.score, new.score),

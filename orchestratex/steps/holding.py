@@ -11,6 +11,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import BudgetError
 from orchestratex.rules.pricing import affordable_output, worst_case
 from orchestratex.steps import budget
+from orchestratex.steps.provision import Provision
 from orchestratex.steps.services import Services
 
 
@@ -24,9 +25,18 @@ class Held:
 
 
 def hold_worst_case(
-    thread: Thread, response: Response, profile: Profile, given: int, max_tokens: int, services: Services
+    thread: Thread,
+    response: Response,
+    profile: Profile,
+    given: int,
+    max_tokens: int,
+    services: Services,
+    provision: Provision | None = None,
 ) -> Held:
-    """Set the worst case aside, for less output where the budget leaves less that is useful. Raises BudgetError."""
+    """Set the worst case aside, for less output where the budget leaves less that is useful. Raises BudgetError.
+
+    The provision for the panel that is to judge an answer is held in the same write, or neither.
+    """
     amount = worst_case(profile, input_tokens=given, max_tokens=max_tokens)
     held = (
         response.reserved_nanos
@@ -34,27 +44,52 @@ def hold_worst_case(
     if held:
         fitting = affordable_output(profile, input_tokens=given, nanos=held) if held < amount else max_tokens
         return Held(held, max(1, min(max_tokens, fitting)), tuple(response.days))
-    hold = budget.reserve(thread.session_id, thread.user_id, {response.money_key: amount}, services)
+    hold = _reserve(thread, response, amount, max_tokens, services, provision)
     if hold.is_granted:
         return Held(amount, max_tokens, hold.days)
-    smaller = _shrink(thread, response, profile, given, services)
+    smaller = _shrink(thread, response, profile, given, services, provision)
     if smaller is None or smaller >= max_tokens:
-        raise BudgetError(f"its worst case of ${to_usd(amount):.6f} does not fit into {hold.refused_by}")
+        beside = f" with ${to_usd(provision.cost(max_tokens)):.6f} for its smallest panel" if provision else ""
+        raise BudgetError(f"its worst case of ${to_usd(amount):.6f}{beside} does not fit into {hold.refused_by}")
+    if provision is not None:  # what is held for another author, or for a longer answer
+        budget.release(thread.session_id, thread.user_id, provision.key, services)
     amount = worst_case(profile, input_tokens=given, max_tokens=smaller)
-    hold = budget.reserve(thread.session_id, thread.user_id, {response.money_key: amount}, services)
+    hold = _reserve(thread, response, amount, smaller, services, provision)
     if hold.is_granted:
         return Held(amount, smaller, hold.days)
     raise BudgetError(f"not even {smaller} output tokens fit into {hold.refused_by}")
 
 
-def _shrink(thread: Thread, response: Response, profile: Profile, given: int, services: Services) -> int | None:
+def _reserve(
+    thread: Thread, response: Response, amount: int, length: int, services: Services, provision: Provision | None
+) -> budget.Hold:
+    beside = {provision.key: provision.cost(length)} if provision else {}
+    amounts = {response.money_key: amount, **beside}
+    return budget.reserve(thread.session_id, thread.user_id, amounts, services)
+
+
+def _shrink(
+    thread: Thread,
+    response: Response,
+    profile: Profile,
+    given: int,
+    services: Services,
+    provision: Provision | None,
+) -> int | None:
     """How much output the budget still pays for, where that is useful; a cut-off evaluation never is.
 
     What is asked again because it was cut off must not be cut off any earlier.
     """
-    left = budget.available(thread.session_id, thread.user_id, services)
-    is_short = response.role is Role.EVALUATOR or response.purpose is Purpose.ASSESSMENT
-    if left is None or is_short or response.output_wanted is not None:
+    if response.role is Role.EVALUATOR or response.purpose is Purpose.ASSESSMENT or response.output_wanted is not None:
         return None
-    tokens = affordable_output(profile, input_tokens=given, nanos=left)
+    key = provision.key if provision else ""
+    left = budget.available(thread.session_id, thread.user_id, services, with_key=key)
+    if left is None:
+        return None
+    beside = provision.cost if provision else _nothing
+    tokens = affordable_output(profile, input_tokens=given, nanos=left, beside=beside)
     return tokens if tokens >= services.settings.useful_answer_tokens else None
+
+
+def _nothing(_length: int) -> int:
+    return 0

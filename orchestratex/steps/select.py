@@ -8,6 +8,7 @@ from bson import ObjectId
 from orchestratex.domain.base import (
     Component,
     Domain,
+    LogLevel,
     Purpose,
     ResponseStatus,
     ResponseType,
@@ -43,7 +44,11 @@ def select(thread: Thread, services: Services) -> Move:
     except NoCandidateError as error:
         if fall_back(thread, services) is not None:
             return Move(_answer_step(thread))
-        return stop(StopReason.FAILED, f"no further model is asked: {error}")
+        why = f"no further model is asked: {error}"
+        services.journal.write(
+            Component.SELECTOR, "no_candidate", why, thread=thread, level=LogLevel.ERROR, error=error
+        )
+        return stop(StopReason.FAILED, why)
     selection = services.store.insert_selection(_record(thread, ranking, started, services))
     response = _with_room(_pending(thread, selection.selected_model, services), thread, services)
     services.store.insert_responses([response])

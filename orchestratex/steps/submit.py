@@ -26,6 +26,7 @@ from orchestratex.domain.inputs import (
     WantedScore,
     describe_problem,
 )
+from orchestratex.domain.log import LogEvent
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.session import Session, SessionSettings
 from orchestratex.domain.thread import Thread, ThreadOptions
@@ -178,6 +179,7 @@ def _take_in(
     if is_new:
         _insert_session(session, services)
     services.store.insert_threads(entry.threads, deadline_s=services.settings.thread_deadline_s)
+    services.journal.write_all([_note_submitted(thread, services) for thread in entry.threads])
     services.faults.reach(FaultPoint.SUBMITTED)
     try:
         services.store.touch_session(session.id)  # who ends idle sessions sees it, or is seen in the next line
@@ -186,6 +188,18 @@ def _take_in(
     except StoreUnavailableError as error:  # they are taken in: who heard otherwise would submit, and pay, twice
         _log.warning("threads of session %s wait for reconcile: %s", session.id, error)
     return entry.threads
+
+
+def _note_submitted(thread: Thread, services: Services) -> LogEvent:
+    return services.journal.note(
+        Component.API,
+        "thread_submitted",
+        f"a prompt of {len(thread.original_prompt)} characters comes in" + (" and waits in line" * thread.is_queued),
+        thread=thread,
+        characters=len(thread.original_prompt),
+        strategy=thread.options.selection_strategy,
+        max_iterations=thread.options.max_iterations,
+    )
 
 
 def _insert_session(session: Session, services: Services) -> None:

@@ -40,7 +40,7 @@ COLLECTIONS: Final[dict[str, type[Document]]] = {
 class ThreadTotals(Record):
     """Sums over a thread's responses."""
 
-    models: int = 0
+    models: int = 0  # with a completed call
     tokens: int = 0
     cost_nanos: int = 0
 
@@ -55,7 +55,7 @@ class Account(Record):
     cost_limit_nanos: int | None = None
     total_cost_nanos: int = 0
     held_nanos: int = 0
-    reservations: dict[str, int] = {}  # worst case of each call that may still be charged, by <response>_<attempt>
+    reservations: dict[str, int] = {}  # worst cases of calls, by <response>_<attempt>, and panels, by <thread>_panel
     estimates: dict[str, int] = {}
     idle_s: float = 0.0  # since it changed last, by the store's clock; known where accounts are listed
 
@@ -117,6 +117,7 @@ REOPENED: Final[dict[str, Any]] = {  # of a call that is wanted again
     "seat_wanted_at": None,
     "is_quarantined": False,
     "error_message": None,
+    "retried_for": None,
     "processing_duration": None,
 }
 LEFT_OUT: Final[dict[type[Document], dict[str, Any]]] = {  # most of the bytes, and nothing that is counted
@@ -342,7 +343,10 @@ class Store(Protocol):
     def supersede_responses(
         self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS, keeps_assessments: bool = False
     ) -> int:
-        """Leave a thread's pending responses behind, up to an iteration. Leases stand: calls in flight still settle."""
+        """Leave a thread's pending responses behind, up to an iteration. Leases stand: calls in flight still settle.
+
+        Those that were sent say how long they lasted until then.
+        """
 
     def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:
         """Make `is_selected_best` true for one response of the thread, then false for all others."""
@@ -387,11 +391,18 @@ class Store(Protocol):
 
     # -- money: amounts in nano-dollars. An account is a session (its id) or a day's budget (its name) -------------
 
-    def reserve(self, account_id: AccountId, amounts: Mapping[str, int], *, limit: int | None = None) -> bool:
+    def reserve(
+        self,
+        account_id: AccountId,
+        amounts: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        in_place_of: str | None = None,
+    ) -> bool:
         """Hold the worst cases of some attempts, all or none; False when the limit does not allow it.
 
         An attempt that holds a reservation already keeps it and is not added again. A session has its limit in its
-        document, a day gets it here (None: no limit).
+        document, a day gets it here (None: no limit). What is held under `in_place_of` is given back in the same write.
         """
 
     def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:

@@ -188,7 +188,7 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
     def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
         paid = [r for r in self._all(Response) if r.thread_id == thread_id and r.cost is not None]
         return ThreadTotals(
-            models=len({response.model_name for response in paid}),
+            models=len({response.model_name for response in paid if response.status is ResponseStatus.COMPLETED}),
             tokens=sum(response.tokens_used.total_tokens for response in paid if response.tokens_used),
             cost_nanos=sum(response.cost_nanos for response in paid),
         )
@@ -387,8 +387,13 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             if keeps_assessments:
                 found = [response for response in found if response.purpose is not Purpose.ASSESSMENT]
             for response in found:
-                self._put(response, {"status": ResponseStatus.SUPERSEDED})
+                self._put(response, {"status": ResponseStatus.SUPERSEDED, **self._lasted(response)})
             return len(found)
+
+    def _lasted(self, response: Response) -> dict[str, Any]:
+        if response.prompt_sent is None:
+            return {"processing_duration": None}
+        return {"processing_duration": max(0.0, (self._now() - response.timestamp).total_seconds() * 1000)}
 
     def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:
         with self._lock:
@@ -448,15 +453,23 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
 
     # -- money
 
-    def reserve(self, account_id: AccountId, amounts: Mapping[str, int], *, limit: int | None = None) -> bool:
+    def reserve(
+        self,
+        account_id: AccountId,
+        amounts: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        in_place_of: str | None = None,
+    ) -> bool:
         with self._lock:
             account = self.get_account(account_id)
             new = {key: amount for key, amount in amounts.items() if key not in account.reservations}
-            held = account.held_nanos + sum(new.values())
+            held = account.held_nanos + sum(new.values()) - account.reservations.get(in_place_of or "", 0)
             most = account.cost_limit_nanos if isinstance(account_id, ObjectId) else limit
             if new and most is not None and account.total_cost_nanos + held > most:
                 return False
-            self._put_account(account, {"held_nanos": held, "reservations": {**account.reservations, **new}})
+            reservations = _without({**account.reservations, **new}, in_place_of or "")
+            self._put_account(account, {"held_nanos": held, "reservations": reservations})
             return True
 
     def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:

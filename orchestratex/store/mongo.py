@@ -351,9 +351,10 @@ class MongoStore(MongoPlaces, MongoTurns):
         return [Response.model_validate(row) for row in rows]
 
     def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
+        is_completed = {"$eq": ["$status", ResponseStatus.COMPLETED]}
         total = {
             "_id": None,
-            "models": {"$addToSet": "$model_name"},
+            "models": {"$addToSet": {"$cond": [is_completed, "$model_name", "$$REMOVE"]}},
             "tokens": {"$sum": "$tokens_used.total_tokens"},
             "cost_nanos": {"$sum": "$cost_nanos"},
         }
@@ -559,7 +560,10 @@ class MongoStore(MongoPlaces, MongoTurns):
         }
         if keeps_assessments:
             pending["purpose"] = {"$ne": Purpose.ASSESSMENT}
-        result = self._responses.update_many(pending, {"$set": {"status": ResponseStatus.SUPERSEDED}})
+        lasted = {"$max": [0, {"$toDouble": {"$subtract": ["$$NOW", "$timestamp"]}}]}
+        was_sent = {"$gt": ["$prompt_sent", None]}
+        over = {"status": ResponseStatus.SUPERSEDED, "processing_duration": {"$cond": [was_sent, lasted, None]}}
+        result = self._responses.update_many(pending, [{"$set": over}])
         return result.modified_count
 
     def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:
@@ -611,19 +615,28 @@ class MongoStore(MongoPlaces, MongoTurns):
 
     # -- money
 
-    def reserve(self, account_id: AccountId, amounts: Mapping[str, int], *, limit: int | None = None) -> bool:
+    def reserve(
+        self,
+        account_id: AccountId,
+        amounts: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        in_place_of: str | None = None,
+    ) -> bool:
         """See Store. The one conditional update that makes overspending impossible at any concurrency."""
         if isinstance(account_id, str):
             self._open_day(account_id)
         wanted = dict(amounts)
         while wanted:
-            if self._reserve_all(account_id, wanted, limit):
+            if self._reserve_all(account_id, wanted, limit, in_place_of):
                 return True
             held = self.get_account(account_id).reservations
             missing = {key: amount for key, amount in wanted.items() if key not in held}
             if len(missing) == len(wanted):  # nobody holds them: the limit refused
                 return False
             wanted = missing
+        if in_place_of is not None:
+            self.settle(account_id, in_place_of, 0)
         return True
 
     def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
@@ -879,16 +892,22 @@ class MongoStore(MongoPlaces, MongoTurns):
             with contextlib.suppress(DuplicateKeyError):  # somebody else opened it
                 self._days.update_one({"_id": name}, {"$setOnInsert": empty}, upsert=True)
 
-    def _reserve_all(self, account_id: AccountId, amounts: Mapping[str, int], limit: int | None) -> bool:
-        amount = sum(amounts.values())
-        spent = {"$add": ["$total_cost_nanos", "$held_nanos", amount]}
+    def _reserve_all(
+        self, account_id: AccountId, amounts: Mapping[str, int], limit: int | None, in_place_of: str | None
+    ) -> bool:
+        freed = {"$ifNull": [f"$reservations.{in_place_of}", 0]} if in_place_of else 0
+        held = {"$subtract": [{"$add": ["$held_nanos", sum(amounts.values())]}, freed]}
+        spent = {"$add": ["$total_cost_nanos", held]}
         most = {"$literal": limit} if isinstance(account_id, str) else "$cost_limit_nanos"
         is_affordable = {"$or": [{"$eq": [most, None]}, {"$lte": [spent, most]}]}  # a null limit would refuse all
         absent = {f"reservations.{key}": {"$exists": False} for key in amounts}
-        held = {f"reservations.{key}": value for key, value in amounts.items()}
+        by_key = {f"reservations.{key}": value for key, value in amounts.items()}
         result = self._accounts(account_id).update_one(
             {"_id": account_id, "$expr": is_affordable, **absent},
-            {"$inc": {"held_nanos": amount}, "$set": held, "$currentDate": {"updated_at": True}},
+            [
+                {"$set": {**by_key, "held_nanos": held, "updated_at": "$$NOW"}},
+                *([{"$unset": f"reservations.{in_place_of}"}] if in_place_of else []),
+            ],
         )
         return result.modified_count == 1
 

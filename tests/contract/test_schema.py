@@ -257,8 +257,11 @@ ADDED_LATER = {  # documents of older versions lack them, and must still be chan
         "final_finish_reason",
         "is_final_partial",
         "panel_size",
+        "stopped_in",
     },
     "model_responses": {
+        "prompt_time",
+        "retried_for",
         "is_quarantined",
         "asked_again_for",
         "finish_reason",

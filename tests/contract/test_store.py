@@ -293,14 +293,21 @@ def test_domain_quality_is_the_mean_of_scored_first_answers(store: Store) -> Non
     assert store.domain_quality("creative") == {}
 
 
-def test_thread_totals_count_calls_that_cost(store: Store) -> None:
+def test_thread_totals_count_calls_that_cost_and_models_that_brought_something(store: Store) -> None:
     thread_id = ObjectId()
     usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7)
     paid = {"thread_id": thread_id, "cost": 1e-9, "cost_nanos": 1, "tokens_used": usage}
-    store.insert_responses([make_answer(**paid), make_response(**paid), make_response(**paid, model_name="claude")])
-    store.insert_responses([make_response(thread_id=thread_id, model_name="qwen")])
+    done = {**paid, "status": "completed"}
+    store.insert_responses([make_answer(**done), make_response(**done), make_response(**done, model_name="claude")])
+    store.insert_responses(
+        [
+            make_response(**paid, model_name="llama", status="failed"),
+            make_response(**paid, model_name="grok", status="superseded"),
+            make_response(thread_id=thread_id, model_name="qwen"),
+        ]
+    )
 
-    assert store.thread_totals(thread_id) == ThreadTotals(models=2, tokens=21, cost_nanos=3)
+    assert store.thread_totals(thread_id) == ThreadTotals(models=2, tokens=35, cost_nanos=5)
     assert store.thread_totals(ObjectId()) == ThreadTotals()
 
 
@@ -572,6 +579,17 @@ def test_superseded_calls_keep_their_lease_but_cannot_complete(store: Store) -> 
     assert store.update_response(held, {"cost_nanos": 5}, is_release=True) is not None
 
 
+def test_only_superseded_calls_that_were_sent_say_how_long_they_lasted(store: Store) -> None:
+    thread_id = ObjectId()
+    sent = add_response(store, thread_id=thread_id, prompt_sent="What?", timestamp=NOW)
+    unsent = add_response(store, thread_id=thread_id, model_name="llama", timestamp=NOW)
+
+    store.supersede_responses(thread_id)
+
+    assert (store.get_response(sent.id).processing_duration or 0) > 0
+    assert store.get_response(unsent.id).processing_duration is None
+
+
 # -- moves
 
 
@@ -744,6 +762,45 @@ def test_a_reservation_that_is_held_is_not_added_again(store: Store) -> None:
     assert (again, partly, beyond) == (True, True, False)
     known = store.get_session(session_id)
     assert (known.held_nanos, known.reservations) == (100, {"a_1": 60, "b_1": 40})
+
+
+def test_a_reservation_takes_the_place_of_another_in_one_write(store: Store) -> None:
+    session_id = add_session(store, cost_limit_nanos=100)
+    store.reserve(session_id, {"a_1": 60, "t_panel": 30})
+
+    beyond = store.reserve(session_id, {"b_1": 41}, in_place_of="t_panel")
+    kept = store.get_session(session_id).reservations
+    placed = store.reserve(session_id, {"b_1": 40}, in_place_of="t_panel")
+    again = store.reserve(session_id, {"b_1": 40}, in_place_of="t_panel")
+
+    known = store.get_session(session_id)
+    assert (beyond, placed, again) == (False, True, True)
+    assert kept == {"a_1": 60, "t_panel": 30}
+    assert (known.held_nanos, known.reservations) == (100, {"a_1": 60, "b_1": 40})
+
+
+def test_what_is_replaced_by_nothing_or_by_what_is_held_already_is_given_back(store: Store) -> None:
+    session_id = add_session(store, cost_limit_nanos=100)
+
+    store.reserve(session_id, {"t_panel": 30})
+    store.reserve(session_id, {}, in_place_of="t_panel")
+    for_nothing = store.get_session(session_id)
+    store.reserve(session_id, {"b_1": 40, "t_panel": 30})
+    store.reserve(session_id, {"b_1": 40}, in_place_of="t_panel")
+    for_held = store.get_session(session_id)
+
+    assert (for_nothing.held_nanos, for_nothing.reservations) == (0, {})
+    assert (for_held.held_nanos, for_held.reservations) == (40, {"b_1": 40})
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_a_day_takes_a_reservation_in_the_place_of_another(store: Store, limit: int | None) -> None:
+    store.reserve("2026-01-01/all", {"t_panel": 90}, limit=limit)
+
+    assert store.reserve("2026-01-01/all", {"b_1": 100}, limit=limit, in_place_of="t_panel")
+
+    account = store.get_account("2026-01-01/all")
+    assert (account.held_nanos, account.reservations) == (100, {"b_1": 100})
 
 
 def test_charges_count_against_the_limit(store: Store) -> None:

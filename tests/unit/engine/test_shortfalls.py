@@ -225,7 +225,7 @@ def test_a_cut_off_answer_is_kept_when_all_others_refuse() -> None:
     assert_settled(world, thread)
 
 
-@pytest.mark.parametrize("limit", [0.0020, 0.0030, 0.0100])
+@pytest.mark.parametrize("limit", [0.0090, 0.0100, 0.0200])
 def test_more_room_is_asked_for_only_where_money_allows(limit: float) -> None:
     world = World(spoil(markers.TASK_ANSWER, cut_off))
 
