@@ -128,6 +128,7 @@ class Response(Leased):
     purpose: Purpose
     ordinal: Count = 0
     sent_at: UtcDate | None = None  # set just before the request leaves
+    attempts_sent: Count | None = added(None)  # requests that left, of all attempts; None: none, or not counted yet
     completion: Completion | None = None  # saved raw, before parsing
     finish_reason: FinishReason | None = added(None)  # the completion's, for who reads without it
     output_limit: Count | None = added(None)  # tokens that the last attempt was allowed; until sent
