@@ -6,19 +6,19 @@ import logging
 
 from orchestratex.domain.profile import PerformanceMetrics, Profile
 from orchestratex.errors import StoreUnavailableError
-from orchestratex.steps.rolling import Rolled, roll_up
+from orchestratex.steps.rolling import HOURS_A_RUN, Rolled, roll_up
 from orchestratex.steps.services import Services
 from orchestratex.store.base import ModelStats
 
 _log = logging.getLogger(__name__)
 
 
-def measure(services: Services) -> Rolled:
+def measure(services: Services, *, limit: int = HOURS_A_RUN) -> Rolled:
     """Roll up what is due and renew the profiles' performance; while hours are missing, that stays as it was.
 
     Idempotent. Raises StoreUnavailableError.
     """
-    rolled = roll_up(services)
+    rolled = roll_up(services, limit=limit)
     if rolled.is_caught_up:
         try:
             _refresh_profiles(services)

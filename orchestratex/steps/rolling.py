@@ -155,6 +155,8 @@ def _roll_hour(start: datetime, names: Sequence[str], services: Services) -> Wri
     is_over = start_period(Period.HOURLY, now) > start
     if known is not None and is_over:  # models that came later are not put into what is past
         names = list(known.model_usage_stats)
+    if known is None and is_over and not find_hours(store, start, start + _HOUR, limit=1):
+        return Written.SAME  # marked for a change that was not made
     window = make_window(Period.HOURLY, start, _count(start, names, store), now=now)
     return store.put_hour(window, seen=known.rolls if known else None)
 

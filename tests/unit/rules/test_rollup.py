@@ -339,7 +339,7 @@ def make_first_answers(**scores: list[float]) -> list[Response]:
 def test_models_are_preferred_by_the_mean_score_of_three_first_answers_or_more() -> None:
     thread = make_thread(make_session())
     answers = make_first_answers(a=[6, 6, 6, 6, 6], b=[9, 9], c=[7, 8, 9], d=[5, 5, 5], e=[8, 8, 8, 8])
-    revision = {"role": Role.REFINER, "response_type": ResponseType.IMPROVEMENT}
+    revision: dict[str, Any] = {"role": Role.REFINER, "response_type": ResponseType.IMPROVEMENT}
     others = [
         make_response(thread, "b", selection_score=9, domain=Domain.MATH, **revision),
         make_response(thread, "b", selection_score=9, domain=Domain.CODING),
