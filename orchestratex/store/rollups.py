@@ -2,7 +2,8 @@
 
 An hour is rolled up while it is open and a little longer (see steps/measure.py). Whoever changes what counts in an hour
 that has ended marks that hour, before the change: a mark that was cleared too early would be a change that is lost, so
-one is kept until no change that it announced can still be on its way.
+one is kept until no change that it announced can still be on its way. Whether an hour has ended is told by the clock of
+who writes: it may be wrong by less than the time for which hours are rolled up beyond their end.
 """
 
 from __future__ import annotations
