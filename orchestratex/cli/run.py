@@ -10,7 +10,10 @@ from orchestratex.cli.follow import StackEndedError
 from orchestratex.cli.jobs import Job, Resumption
 from orchestratex.cli.output import say
 from orchestratex.cli.reach import Reached
+from orchestratex.errors import UnavailableError
 from orchestratex.settings import Settings
+from orchestratex.steps.measure import measure
+from orchestratex.steps.services import Services
 
 SANDBOX_NOTE: Final = "No provider key is set: the sandbox's models answer, by rule and at no cost."
 STACKS: Final = 3  # that are tried: those of other commands may end under a job
@@ -34,9 +37,19 @@ def run_job(
                     say(SANDBOX_NOTE)
                 seen = follow(reached)
                 job.end(reached.services)
+                if reached.stack is not None:  # it ends with us, before its beat comes round
+                    _measure(reached.services)
                 return seen, reached.uses_sandbox
         except StackEndedError as error:
             if not left:
                 raise
             say(f"{error} Starting one of our own.")
     raise AssertionError("the last try returns or raises")
+
+
+def _measure(services: Services) -> None:
+    """Roll up what there is; where that fails the next start does it."""
+    try:
+        measure(services)
+    except UnavailableError as error:
+        say(f"The metrics are not rolled up yet: {error}")

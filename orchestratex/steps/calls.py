@@ -41,6 +41,7 @@ from orchestratex.errors import (
 )
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.providers.base import STILL_WANTED
+from orchestratex.rules.attempts import count_sent
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
 from orchestratex.rules.prompts import Messages
 from orchestratex.steps import budget, gates
@@ -140,7 +141,7 @@ def _is_still_wanted(thread: Thread, response: Response, services: Services) -> 
 
 
 def _leave(thread: Thread, response: Response, services: Services) -> Called:
-    unsent = {"sent_at": None, "reserved_nanos": 0}
+    unsent = {"sent_at": None, "reserved_nanos": 0, "attempts_sent": response.attempts_sent}
     now = services.store.get_thread(thread.id)
     if _wants(now, response):  # it was ended and taken up again meanwhile, or stands in line
         services.store.update_response(response, unsent, is_release=True, delay_s=_AGAIN_S if now.is_queued else None)
@@ -287,7 +288,8 @@ def _send(sending: _Sending, lease: Lease, services: Services) -> Called:
         return _conclude_failure(sending, error, services)
     except CallUnwantedError:
         gates.give_up(sent, sending.passage, services)
-        return _leave(thread, sent, services)
+        unsent = sent.model_copy(update={"attempts_sent": count_sent(sent) - 1})
+        return _leave(thread, unsent, services)
     except ProviderError as failure:
         return _conclude_failure(sending, failure, services)
     except Exception:
@@ -371,6 +373,7 @@ def _mark_sent(response: Response, messages: Messages, hold: Held, services: Ser
         response,
         {
             "sent_at": services.clock(),
+            "attempts_sent": count_sent(response) + 1,
             "prompt_sent": messages.text,
             "prompt_time": response.prompt_time,
             "output_limit": hold.max_tokens,

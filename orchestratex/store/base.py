@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final, Protocol, TypeVar
 
 from bson import ObjectId
 from pydantic import Field
 
-from orchestratex.domain.base import MAX_ITERATIONS, Document, Record, ResponseStatus, SessionStatus, UtcDate
+from orchestratex.domain.base import MAX_ITERATIONS, Document, Period, Record, ResponseStatus, SessionStatus, UtcDate
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
@@ -22,6 +23,7 @@ from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
+from orchestratex.domain.sums import Tally
 from orchestratex.domain.thread import Thread
 
 COLLECTIONS: Final[dict[str, type[Document]]] = {
@@ -96,13 +98,38 @@ class Places(Record):
 
 
 class ModelStats(Record):
-    """What a model has shown in all its calls. A mean over nothing is None."""
+    """What a model has shown in all hours that were rolled up, from its running sums. A mean over nothing is None."""
 
     average_response_time: float | None = None  # ms, of completed calls
-    success_rate: float | None = None  # of completed and failed calls
-    average_quality: float | None = None  # aggregate score of its answers
-    requests: int = 0
+    success_rate: float | None = None  # of its attempts: those that brought a completion
+    average_quality: float | None = None  # mean score of its answers, first ones and revisions
+    requests: int = 0  # attempts that were sent and are over
     tokens: int = 0
+    first_answers: dict[str, Tally] = {}  # scores of rated first answers, by domain; domains without any left out
+
+
+class RollupState(Record):
+    """How far rolling up has come. Hours are named by their start."""
+
+    rolled_from: UtcDate | None = None  # the first hour that anything is known of; None: nothing was rolled up yet
+    settled_until: UtcDate | None = None  # hours that begin before it are rolled up again only where marked
+    closed_until: UtcDate | None = None  # hours that begin before it are never rolled up again: their data is gone
+
+
+class Mark(Record):
+    """An hour in which something changed after its end."""
+
+    hour: UtcDate
+    changed_at: UtcDate  # by the store's clock
+    age_s: float  # since then, when it was read
+
+
+class Written(StrEnum):
+    """What became of a write by compare-and-set."""
+
+    SAME = "same"  # nothing would have changed, and nothing was written
+    WRITTEN = "written"
+    LOST = "lost"  # somebody else wrote since
 
 
 MOST_BYTES: Final = 16 * 1024 * 1024  # of a document, in MongoDB and so everywhere
@@ -144,6 +171,21 @@ LEFT_OUT: Final[dict[type[Document], dict[str, Any]]] = {  # most of the bytes, 
         "specific_improvements": [],
     },
 }
+COUNTED: Final = frozenset(  # what roll-ups read of a document and may be written after it has ended
+    {
+        "completed_at",
+        "current_iteration",
+        "domain",
+        "final_quality_score",
+        "max_iterations_reached",
+        "selection_score",
+        "session_end",
+        "status",
+        "thread_status",
+        "user_accepted",
+        "user_satisfaction",
+    }
+)
 NO_DEADLINES: Final[Mapping[str, float]] = {}
 Doc = TypeVar("Doc", bound=Document)
 Changes = Mapping[str, Any]  # field name -> new value (records, not dicts)
@@ -207,8 +249,10 @@ class Store(Protocol):
     def logs_of(self, thread_id: ObjectId) -> list[LogEvent]:
         """A thread's log events, oldest first."""
 
-    def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
-        """Metrics windows of one length, the latest first."""
+    def metrics(
+        self, time_period: str, *, limit: int, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Metrics]:
+        """Metrics windows of one length that begin in [since, until), the latest first."""
 
     def scan_between(
         self, document: type[Doc], field: str, start: datetime, end: datetime, *, event_type: str | None = None
@@ -229,9 +273,6 @@ class Store(Protocol):
 
     def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
         """What a thread has used so far, counted from its responses."""
-
-    def model_stats(self) -> dict[str, ModelStats]:
-        """For each model that was called: what it has shown so far."""
 
     def is_current(self, thread: Thread) -> bool:
         """Whether the thread still stands where it was read: same step, iteration and moves."""
@@ -267,9 +308,6 @@ class Store(Protocol):
 
         False (and no change) when one to be added is there already, or one to be changed is gone.
         """
-
-    def put_metrics(self, metrics: Metrics) -> None:
-        """Add or replace the metrics of a window."""
 
     # -- leases and moves ------------------------------------------------------------------------------------------
 
@@ -449,6 +487,54 @@ class Store(Protocol):
         """Let a thread in that stands in line, as dispatched now; None when it stands there no longer.
 
         Whatever is measured from a thread's start begins here, not when it was inserted.
+        """
+
+    # -- rolling up. Every verb above that changes what counts in an hour that has ended marks that hour --------------
+
+    def rollup_state(self) -> RollupState:
+        """How far rolling up has come."""
+
+    def settle_rollup(self, *, rolled_from: datetime, settled_until: datetime) -> None:
+        """Note how far it has come."""
+
+    def close_hours(self, until: datetime) -> None:
+        """Let no hour that begins before `until` be rolled up again; for whoever takes their documents away."""
+
+    def next_activity(self, since: datetime) -> datetime | None:
+        """The first moment from then on at which a session starts or ends, a thread ends, a call or event is made."""
+
+    def ratings_of(self, session_ids: Sequence[ObjectId]) -> dict[ObjectId, float]:
+        """The users' ratings of these sessions; those that have none are left out."""
+
+    def scan_of(self, document: type[Doc], thread_ids: Sequence[ObjectId]) -> Iterator[Doc]:
+        """All documents of a kind that belong to these threads, as scan_between gives them."""
+
+    def get_window(self, period: Period, start: datetime) -> Metrics | None:
+        """The metrics of one window."""
+
+    def windows_between(self, period: Period, start: datetime, end: datetime) -> list[Metrics]:
+        """All windows of one length that begin in [start, end), the earliest first."""
+
+    def put_hour(self, window: Metrics, *, seen: int | None) -> Written:
+        """Add or replace an hour, move the models' running sums by what it changes, all in one.
+
+        `seen` are the `rolls` of the window that was known before its documents were read, None where there was none.
+        How many sessions were open when it began follows from the hour before; later windows learn what it changes.
+        """
+
+    def put_window(self, window: Metrics, *, seen: int | None) -> Written:
+        """Add or replace a longer window."""
+
+    def model_stats(self) -> dict[str, ModelStats]:
+        """For each model: what its running sums say."""
+
+    def due_marks(self, *, limit: int) -> list[Mark]:
+        """Hours that changed after their end and are to be rolled up again."""
+
+    def clear_mark(self, mark: Mark, *, is_closed: bool = False) -> None:
+        """Note that the hour was rolled up after the mark was read; does nothing when it was marked again since.
+
+        A young mark stays, for a last time: the change that it announced may still be on its way. `is_closed`: it goes.
         """
 
     # -- what is done once, whoever does it --------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import DocumentTooLargeError, NotFoundError
 from orchestratex.store.base import (
     COLLECTIONS,
+    COUNTED,
     LEFT_OUT,
     MOST_BYTES,
     NO_DEADLINES,
@@ -45,17 +46,19 @@ from orchestratex.store.base import (
     Changes,
     Doc,
     HeldCall,
-    ModelStats,
     Place,
+    RollupState,
     ThreadTotals,
 )
 from orchestratex.store.places import MemoryPlaces
+from orchestratex.store.rollups import MemoryRollups
 from orchestratex.store.turns import MemoryTurns
 
 _Work = TypeVar("_Work", bound=Leased)
 _FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
 _FATE = ("status", "sent_at", "completion")  # what tells how far a call has come
 _SAMPLE_AGE = timedelta(seconds=60)
+_CHARGED = {"total_cost_nanos", "attempt_costs", "attempts_sent", "sent_at", "finish_reason", "response_time"}
 
 # The unique keys beside _id, as in indexes.py.
 _UNIQUE: dict[type[Document], tuple[str, ...]] = {
@@ -68,7 +71,7 @@ _UNIQUE: dict[type[Document], tuple[str, ...]] = {
 }
 
 
-class MemoryStore(MemoryPlaces, MemoryTurns):
+class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns):
     """Documents in dictionaries under one lock; `clock` stands for the server's clock."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -82,6 +85,9 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         self._turns: dict[str, datetime] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
         self._alarms: set[str] = set()
+        self._marks: dict[datetime, tuple[datetime, datetime]] = {}
+        self._totals: dict[str, dict[str, int]] = {}
+        self._rollup_state = RollupState()
         self._reconciled_at: datetime | None = None
         self._amnesty_until: datetime | None = None
         self._tables: dict[type[Document], dict[ObjectId, Any]] = {kind: {} for kind in COLLECTIONS.values()}
@@ -156,8 +162,16 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         found = [event for event in self._all(LogEvent) if event.thread_id == thread_id]
         return sorted(found, key=lambda event: event.timestamp)
 
-    def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
-        found = [metrics for metrics in self._all(Metrics) if metrics.time_period == time_period]
+    def metrics(
+        self, time_period: str, *, limit: int, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Metrics]:
+        found = [
+            metrics
+            for metrics in self._all(Metrics)
+            if metrics.time_period == time_period
+            and (since is None or metrics.metric_date >= since)
+            and (until is None or metrics.metric_date < until)
+        ]
         return sorted(found, key=lambda metrics: metrics.metric_date, reverse=True)[:limit]
 
     def scan_between(
@@ -192,13 +206,6 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             tokens=sum(response.tokens_used.total_tokens for response in paid if response.tokens_used),
             cost_nanos=sum(response.cost_nanos for response in paid),
         )
-
-    def model_stats(self) -> dict[str, ModelStats]:
-        calls: dict[str, list[Response]] = {}
-        for response in self._all(Response):
-            if response.cost is not None or response.status is ResponseStatus.FAILED:
-                calls.setdefault(response.model_name, []).append(response)
-        return {model: _measure(responses) for model, responses in calls.items()}
 
     def is_current(self, thread: Thread) -> bool:
         known = self._known(Thread, thread.id)
@@ -248,14 +255,6 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             for name, changes in changes_by_name.items():
                 self.update_profile(name, changes)
             return True
-
-    def put_metrics(self, metrics: Metrics) -> None:
-        with self._lock:
-            for known in self._all(Metrics):
-                if (known.time_period, known.metric_date) == (metrics.time_period, metrics.metric_date):
-                    self._tables[Metrics][known.id] = metrics.model_copy(update={"id": known.id})
-                    return
-            self._insert([metrics])
 
     # -- leases and moves
 
@@ -656,6 +655,8 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
     def _put(self, document: Doc, changes: Changes) -> Doc:
         changed = document.model_copy(update=dict(changes))
         self._check_size(changed)
+        if not COUNTED.isdisjoint(changes) or not _CHARGED.isdisjoint(changes):
+            self._note_document(changed, document)
         self._tables[type(document)][document.id] = changed
         return changed
 
@@ -677,6 +678,7 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
                 is_taken = type(document) in _UNIQUE and any(_key(known) == _key(document) for known in table.values())
                 if document.id not in table and not is_taken:
                     self._check_size(document)
+                    self._note_document(document)
                     table[document.id] = document
 
     def _claim(self, work: _Work, lease_s: float) -> _Work | None:
@@ -741,24 +743,8 @@ def _key(document: Document) -> list[Any]:
     return [getattr(document, field) for field in _UNIQUE[type(document)]]
 
 
-def _measure(calls: list[Response]) -> ModelStats:
-    completed = [call for call in calls if call.status is ResponseStatus.COMPLETED]
-    decided = [call for call in calls if call.status in {ResponseStatus.COMPLETED, ResponseStatus.FAILED}]
-    return ModelStats(
-        average_response_time=_mean([call.response_time for call in completed if call.response_time is not None]),
-        success_rate=_mean([float(call.status is ResponseStatus.COMPLETED) for call in decided]),
-        average_quality=_mean([call.selection_score for call in calls if call.selection_score is not None]),
-        requests=len(calls),
-        tokens=sum(call.tokens_used.total_tokens for call in calls if call.tokens_used),
-    )
-
-
 def _without(amounts: Mapping[str, int], key: str) -> dict[str, int]:
     return {name: amount for name, amount in amounts.items() if name != key}
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _stands(known: Thread, thread: Thread) -> bool:

@@ -54,6 +54,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import DocumentTooLargeError, NotFoundError, StoreUnavailableError
 from orchestratex.store.base import (
     COLLECTIONS,
+    COUNTED,
     LEFT_OUT,
     NO_DEADLINES,
     REOPENED,
@@ -62,10 +63,10 @@ from orchestratex.store.base import (
     Changes,
     Doc,
     HeldCall,
-    ModelStats,
     ThreadTotals,
 )
 from orchestratex.store.places import MongoPlaces
+from orchestratex.store.rollups import MongoRollups
 from orchestratex.store.turns import MongoTurns
 
 _log = logging.getLogger(__name__)
@@ -113,7 +114,6 @@ _BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
 _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
 _OLDEST_FIRST = [("dispatched_at", ASCENDING)]
 _NO_TIMES: Mapping[ObjectId, _Mongo] = {}
-_STATS_MS = 20_000  # over the whole history: with a very long one they are not renewed, and nothing waits for them
 _SCAN_BATCH = 500  # documents: the server would send 16 MB at once
 _MAX_DOUBLINGS = 6  # a message that was sent again so often waits 64 times the first wait
 
@@ -234,7 +234,7 @@ def _translate_all(store: type[_Class]) -> type[_Class]:
 
 
 @_translate_all
-class MongoStore(MongoPlaces, MongoTurns):
+class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
     """See Store. Every verb raises StoreUnavailableError when MongoDB does not answer."""
 
     def __init__(self, client: MongoClient[_Mongo], database: str) -> None:
@@ -244,6 +244,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         self._threads = self._collection(Thread)
         self._responses = self._collection(Response)
         self._days = self.database["budget_days"]
+        self._noted = {}
         # the log is not the ledger: losing its last lines in an election is no harm, waiting for a majority is
         self._logs = self._collection(LogEvent).with_options(write_concern=WriteConcern(w=1))
 
@@ -316,8 +317,13 @@ class MongoStore(MongoPlaces, MongoTurns):
     def logs_of(self, thread_id: ObjectId) -> list[LogEvent]:
         return self._find(LogEvent, {"thread_id": thread_id}, [("timestamp", ASCENDING)])
 
-    def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
-        return self._find(Metrics, {"time_period": time_period}, [("metric_date", DESCENDING)], limit)
+    def metrics(
+        self, time_period: str, *, limit: int, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Metrics]:
+        bounds = {"$gte": since, "$lt": until}
+        window = {name: moment for name, moment in bounds.items() if moment is not None}
+        query = {"time_period": time_period, **({"metric_date": window} if window else {})}
+        return self._find(Metrics, query, [("metric_date", DESCENDING)], limit)
 
     def scan_between(
         self, document: type[Doc], field: str, start: datetime, end: datetime, *, event_type: str | None = None
@@ -363,35 +369,23 @@ class MongoStore(MongoPlaces, MongoTurns):
             return ThreadTotals(models=len(row["models"]), tokens=row["tokens"], cost_nanos=row["cost_nanos"])
         return ThreadTotals()
 
-    def model_stats(self) -> dict[str, ModelStats]:
-        is_completed = {"$eq": ["$status", ResponseStatus.COMPLETED]}
-        is_decided = {"$in": ["$status", [ResponseStatus.COMPLETED, ResponseStatus.FAILED]]}
-        means = {
-            "_id": "$model_name",
-            "average_response_time": {"$avg": {"$cond": [is_completed, "$response_time", None]}},
-            "success_rate": {"$avg": {"$cond": [is_decided, {"$cond": [is_completed, 1, 0]}, None]}},
-            "average_quality": {"$avg": "$selection_score"},
-            "requests": {"$sum": 1},
-            "tokens": {"$sum": "$tokens_used.total_tokens"},
-        }
-        called = {"$or": [{"cost": {"$ne": None}}, {"status": ResponseStatus.FAILED}]}
-        rows = self._responses.aggregate([{"$match": called}, {"$group": means}], maxTimeMS=_STATS_MS)
-        return {row["_id"]: ModelStats.model_validate(row) for row in rows}
-
     def is_current(self, thread: Thread) -> bool:
         return self._threads.find_one(_stands(thread), {"_id": 1}) is not None
 
     # -- inserting
 
     def insert_session(self, session: Session) -> None:
+        self._note_change(session.session_start, session.session_end)
         self._insert(session)
 
     def insert_threads(self, threads: Sequence[Thread], *, deadline_s: float | None = None) -> None:
         seconds = {thread.id: thread.options.deadline_s or deadline_s for thread in threads}
         deadlines = {key: {"deadline_at": _in(value)} for key, value in seconds.items() if value is not None}
+        self._note_change(*(thread.completed_at for thread in threads))
         self._insert_dispatched(self._threads, threads, deadlines)
 
     def insert_responses(self, responses: Sequence[Response]) -> None:
+        self._note_change(*(response.timestamp for response in responses))
         self._insert_dispatched(self._responses, responses)
 
     def insert_selection(self, selection: Selection) -> Selection:
@@ -434,16 +428,6 @@ class MongoStore(MongoPlaces, MongoTurns):
         except DuplicateKeyError:
             return False
 
-    def put_metrics(self, metrics: Metrics) -> None:
-        window = {"time_period": metrics.time_period, "metric_date": metrics.metric_date}
-        fields = dump(metrics)
-        document_id = fields.pop("_id")
-        changes = {"$set": fields, "$setOnInsert": {"_id": document_id}}
-        try:
-            self._collection(Metrics).update_one(window, changes, upsert=True)
-        except DuplicateKeyError:  # two beats inserted the window at once: now it is there
-            self._collection(Metrics).update_one(window, {"$set": fields})
-
     # -- leases and moves
 
     def claim_thread(self, thread_id: ObjectId, *, lease_s: float) -> Thread | None:
@@ -482,6 +466,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         }
         moved |= {field: _in(seconds) for field, seconds in deadlines_s.items()}
         mine = {**_stands(thread), "lease_token": thread.lease_token}
+        self._note_change(thread.completed_at, changes.get("completed_at"))
         if not self._write(self._threads, mine, moved):
             return None
         return thread.model_copy(update={**fixed, "moves": thread.moves + 1})
@@ -492,6 +477,8 @@ class MongoStore(MongoPlaces, MongoTurns):
         self._write(self._threads, mine, freed)
 
     def set_thread(self, thread_id: ObjectId, changes: Changes) -> None:
+        if not COUNTED.isdisjoint(changes):
+            self._note_document(Thread, thread_id, "completed_at")
         self._threads.update_one({"_id": thread_id}, {"$set": _dump_value(changes)})
 
     def update_response(
@@ -513,6 +500,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         mine: _Mongo = {"_id": response.id, "lease_token": response.lease_token}
         if is_pending:
             mine["status"] = ResponseStatus.PENDING
+        self._note_change(response.timestamp)
         return self._write_response(response, mine, fixed, update, charge)
 
     def end_wait(self, response_id: ObjectId) -> Response | None:
@@ -532,9 +520,11 @@ class MongoStore(MongoPlaces, MongoTurns):
             return None
         fixed = {**changes, **_FREED}
         mine = {"_id": response.id, "lease_token": response.lease_token, "status": ResponseStatus.PENDING}
+        self._note_change(response.timestamp)
         return self._write_response(response, mine, fixed, _set(fixed), charge)
 
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
+        self._note_document(Response, response_id, "timestamp")
         estimated = {"_id": response_id, f"attempt_costs.{attempt}.source": CostSource.ESTIMATED}
         return self._responses.update_one(estimated, _charge(attempt, cost)).modified_count == 1
 
@@ -579,6 +569,8 @@ class MongoStore(MongoPlaces, MongoTurns):
         self._collection(CriticismResponse).update_one({"_id": criticism_id}, {"$set": _dump_value(changes)})
 
     def update_evaluated(self, response_id: ObjectId, changes: Changes) -> None:
+        if not COUNTED.isdisjoint(changes):
+            self._note_document(Response, response_id, "timestamp")
         self._responses.update_one({"_id": response_id}, {"$set": _dump_value(changes)})
 
     def update_profile(self, model_name: str, changes: Changes) -> None:
@@ -598,10 +590,12 @@ class MongoStore(MongoPlaces, MongoTurns):
         active: _Mongo = {"_id": session_id, "status": SessionStatus.ACTIVE}
         if unchanged_since is not None:
             active["updated_at"] = unchanged_since
+        self._note_change(ended_at)
         return self._sessions.update_one(active, {"$set": ended, **_TOUCHED}).modified_count == 1
 
     def reopen_session(self, session_id: ObjectId) -> None:
         active = {"status": SessionStatus.ACTIVE, "session_end": None, "is_cancelling": False}
+        self._note_session(session_id)
         self._sessions.update_one({"_id": session_id}, {"$set": active, **_TOUCHED})
 
     def touch_session(self, session_id: ObjectId) -> None:
@@ -611,6 +605,8 @@ class MongoStore(MongoPlaces, MongoTurns):
         return self._find(Session, {"is_cancelling": True}, [], limit)
 
     def set_session(self, session_id: ObjectId, changes: Changes) -> None:
+        if not COUNTED.isdisjoint(changes):
+            self._note_session(session_id, with_threads="user_satisfaction" in changes)
         self._sessions.update_one({"_id": session_id}, {"$set": _dump_value(changes)})
 
     # -- money
@@ -649,22 +645,12 @@ class MongoStore(MongoPlaces, MongoTurns):
         }
         if is_estimate:
             charged[f"estimates.{key}"] = cost
-        result = self._accounts(account_id).update_one(
-            {"_id": account_id, f"reservations.{key}": {"$exists": True}},
-            [{"$set": charged}, {"$unset": f"reservations.{key}"}],
-        )
-        return result.modified_count == 1
+        return self._settle(account_id, f"reservations.{key}", [{"$set": charged}, {"$unset": f"reservations.{key}"}])
 
     def amend_estimate(self, account_id: AccountId, key: str, cost: int) -> bool:
         total = {"$add": [{"$subtract": ["$total_cost_nanos", f"$estimates.{key}"]}, cost]}
-        result = self._accounts(account_id).update_one(
-            {"_id": account_id, f"estimates.{key}": {"$exists": True}},
-            [
-                {"$set": {"total_cost_nanos": total, "total_cost": {"$divide": [total, NANOS_PER_USD]}}},
-                {"$unset": f"estimates.{key}"},
-            ],
-        )
-        return result.modified_count == 1
+        charged = {"total_cost_nanos": total, "total_cost": {"$divide": [total, NANOS_PER_USD]}}
+        return self._settle(account_id, f"estimates.{key}", [{"$set": charged}, {"$unset": f"estimates.{key}"}])
 
     def get_account(self, account_id: AccountId) -> Account:
         found = self._accounts(account_id).find_one({"_id": account_id})
@@ -709,6 +695,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         if response.completion is None:
             still["completion"] = None
         charged = _charge(response.attempt, charge) if charge else []
+        self._note_change(response.timestamp)
         return self._free(Response, response, {**changes, "sent_at": None}, still, charged)
 
     def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
@@ -885,6 +872,16 @@ class MongoStore(MongoPlaces, MongoTurns):
 
     def _accounts(self, account_id: AccountId) -> Collection[_Mongo]:
         return self._days if isinstance(account_id, str) else self._sessions
+
+    def _settle(self, account_id: AccountId, field: str, changes: Sequence[_Mongo]) -> bool:
+        """Change an account that holds the field. What an ended session cost counts in the hour of its end."""
+        accounts, holding = self._accounts(account_id), {"_id": account_id, field: {"$exists": True}}
+        if isinstance(account_id, str):
+            return accounts.update_one(holding, changes).modified_count == 1
+        if accounts.update_one({**holding, "session_end": None}, changes).modified_count == 1:
+            return True
+        self._note_session(account_id)
+        return accounts.update_one(holding, changes).modified_count == 1
 
     def _open_day(self, name: str) -> None:
         empty = {"total_cost_nanos": 0, "total_cost": 0.0, "held_nanos": 0, "reservations": {}, "estimates": {}}

@@ -23,7 +23,6 @@ from tests.make import (
     make_criticism_response,
     make_evaluation,
     make_log,
-    make_metrics,
     make_profile,
     make_response,
     make_selection,
@@ -200,26 +199,6 @@ def test_log_events_that_are_sent_again_are_kept_once(store: Store) -> None:
     assert store.logs_of(thread_id) == [early, late]
 
 
-def test_metrics_of_a_window_replace_those_before(store: Store) -> None:
-    first = make_metrics(total_threads=1)
-    store.put_metrics(first)
-    store.put_metrics(make_metrics(metric_date=NOW + timedelta(hours=1)))
-    store.put_metrics(make_metrics(time_period="daily"))
-
-    store.put_metrics(make_metrics(total_threads=2))
-
-    hourly = store.metrics("hourly", limit=5)
-    assert [(m.metric_date, m.total_threads) for m in hourly] == [(NOW + timedelta(hours=1), 0), (NOW, 2)]
-    assert hourly[1].id == first.id
-    assert len(store.metrics("hourly", limit=1)) == 1
-
-
-def test_metrics_of_one_window_put_at_once_leave_one(store: Store) -> None:
-    at_once(12, lambda number: store.put_metrics(make_metrics(total_threads=number)))
-
-    assert len(store.metrics("hourly", limit=20)) == 1
-
-
 def test_lists_are_ordered_whatever_the_order_of_insertion(store: Store) -> None:
     ids = {"thread_id": ObjectId(), "session_id": ObjectId()}
     later = NOW + timedelta(seconds=1)
@@ -319,33 +298,6 @@ def test_totals_of_large_amounts_are_exact(store: Store) -> None:
     )
 
     assert store.thread_totals(thread_id).cost_nanos == sum(amounts)
-
-
-def test_model_stats_tell_decided_calls_from_open_ones(store: Store) -> None:
-    usage = Usage(total_tokens=10)
-    store.insert_responses(
-        [
-            make_answer(status="completed", cost=0, response_time=100, selection_score=6, tokens_used=usage),
-            make_answer(status="completed", cost=0, response_time=300, selection_score=8, tokens_used=usage),
-            make_answer(status="failed"),
-            make_answer(status="superseded", cost=0, response_time=9999),
-            make_answer(status="pending"),
-        ]
-    )
-
-    (stats,) = store.model_stats().values()
-
-    assert (stats.average_response_time, stats.average_quality) == (200, 7)
-    assert stats.success_rate == pytest.approx(2 / 3)
-    assert (stats.requests, stats.tokens) == (4, 20)
-
-
-def test_model_stats_of_one_open_call_are_unknown(store: Store) -> None:
-    store.insert_responses([make_answer(status="pending", cost=0)])
-
-    stats = store.model_stats()["gpt4"]
-
-    assert (stats.average_response_time, stats.success_rate, stats.average_quality) == (None, None, None)
 
 
 # -- claims
