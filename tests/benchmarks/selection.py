@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestratex.domain.base import Domain, SelectionPhase
+from orchestratex.domain.base import Domain, SelectionPhase, Specialty
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
@@ -27,18 +27,24 @@ from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.thread import Thread
-from orchestratex.rules.selection import align_specialty
 from orchestratex.sandbox.answering import _DIFFICULTY_WEIGHT
 from orchestratex.sandbox.models import MODELS
 from orchestratex.sandbox.world import FLAW_PENALTY, read_demand, true_quality
 from orchestratex.steps.measure import measure
-from orchestratex.store.base import ModelStats
 from orchestratex.store.memory import MemoryStore
 from tests.support import World
 
 LAST = 100  # threads of a seed whose regret counts: by then something can have been learnt
 BEAT = 10  # threads between two refreshes of the models' performance
-NO_CLAIM = 4.0  # what a profile scores in a domain of which it says nothing
+CLAIMED_BY = {  # the specialties with which a profile claims a domain
+    Domain.CODING: {Specialty.CODING},
+    Domain.CREATIVE: {Specialty.CREATIVE},
+    Domain.MATH: {Specialty.MATH},
+    Domain.TRANSLATION: {Specialty.TRANSLATION},
+    Domain.FACTUAL: {Specialty.ANALYSIS, Specialty.REASONING},
+    Domain.SENTIMENT: {Specialty.ANALYSIS},
+    Domain.GENERAL: set(Specialty),
+}
 
 TASKS = (
     "Write a Python function that {verb} {things} and handles empty input",
@@ -58,9 +64,10 @@ TASKS = (
 )
 VERBS = ("sorts", "counts", "merges", "paints", "collects", "weighs", "hides", "repairs", "sells", "compares")
 THINGS = (
-    "queues glaciers sonnets fractions contracts orchids compilers tides budgets maps violins bridges bees lanterns "
-    "invoices harbours kites saddles proverbs lighthouses batteries orchards telescopes ledgers"
-).split()
+    *("queues", "glaciers", "sonnets", "fractions", "contracts", "orchids", "compilers", "tides", "budgets", "maps"),
+    *("violins", "bridges", "bees", "lanterns", "invoices", "harbours", "kites", "saddles", "proverbs", "lighthouses"),
+    *("batteries", "orchards", "telescopes", "ledgers"),
+)
 TIMES = ("dawn", "noon", "winter", "dusk", "harvest", "midnight", "spring", "closing")
 
 
@@ -182,15 +189,17 @@ class SweptStore(MemoryStore):
         finally:
             self._tables[Response] = now
 
-    def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
-        """As the store's."""
-        with self._unswept():
-            return super().domain_quality(domain)
+    def __getattribute__(self, name: str) -> Any:
+        """What models have shown is told from the past, too."""
+        found = super().__getattribute__(name)
+        if name not in {"domain_quality", "first_answers", "model_stats"}:
+            return found
 
-    def model_stats(self) -> dict[str, ModelStats]:
-        """As the store's."""
-        with self._unswept():
-            return super().model_stats()
+        def with_past(*arguments: Any) -> Any:
+            with self._unswept():
+                return found(*arguments)
+
+        return with_past
 
 
 def make_world() -> tuple[World, SweptStore]:
@@ -250,7 +259,7 @@ class Tally:
             (name, domain)
             for name, profile in self._profiles.items()
             for domain in self._domains
-            if align_specialty(profile, domain) > NO_CLAIM
+            if set(profile.specialties) & CLAIMED_BY[domain]
         }
         late = {"regret", "random_regret", "best_share"}
         means = {
