@@ -68,7 +68,8 @@ class Question(Record):
     domain: Domain
     language: str | None = None
     strategy: Strategy = Strategy.HYBRID
-    seed: str | None = None  # of the bonus for what is little tried; None: there is none
+    seed: str = ""  # of the bonus for the little tried
+    exploration: float = 0.0  # scales that bonus; 0: there is none
 
 
 @dataclass(frozen=True)
@@ -250,11 +251,11 @@ def _explore(profile: Profile, question: Question, expected: Expectation, eviden
 
     With every rated answer in the domain the draw is another one, so that the same prompt asked again tries others.
     """
-    if question.seed is None:
+    if not question.exploration:
         return 0.0
     weight = sum(WEIGHTS[question.strategy].get(name, 0.0) for name in _QUALITY)
     share = draw(f"{question.seed}\n{evidence.count(domain=question.domain)}", profile.model_name)
-    return weight * share * doubt_quality(profile, question.domain, expected)
+    return question.exploration * weight * share * doubt_quality(profile, question.domain, expected)
 
 
 def _find_cheapest(left: Sequence[Profile], facts: Facts) -> float:

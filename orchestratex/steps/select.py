@@ -98,7 +98,10 @@ def _rank(thread: Thread, services: Services) -> Ranking:
         domain=thread.domain or Domain.GENERAL,
         language=thread.language,
         strategy=thread.options.selection_strategy,
-        seed=thread.original_prompt if is_first else None,  # only first answers teach what models are worth
+        seed=thread.original_prompt,
+        exploration=services.settings.exploration
+        if is_first
+        else 0.0,  # first answers alone teach what a model is worth
     )
     bonus = {}
     if thread.best_model_id is not None and not is_first:

@@ -30,6 +30,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.sandbox.answering import _DIFFICULTY_WEIGHT
 from orchestratex.sandbox.models import MODELS
 from orchestratex.sandbox.world import FLAW_PENALTY, read_demand, true_quality
+from orchestratex.settings import Settings
 from orchestratex.steps.measure import measure
 from orchestratex.store.memory import MemoryStore
 from tests.support import World
@@ -204,7 +205,7 @@ class SweptStore(MemoryStore):
 
 def make_world() -> tuple[World, SweptStore]:
     """The engine over a store that is swept."""
-    world = World()
+    world = World(settings=Settings())
     store = SweptStore(world.clock)
     store.insert_profiles(world.store.profiles())
     for holder in (world.services, world.services.journal, world.services.heart, world.services.cache):

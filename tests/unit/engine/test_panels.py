@@ -13,8 +13,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import ProviderNotFoundError
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
-from orchestratex.settings import Settings
-from tests.support import Reply, World, answer_by_rule
+from tests.support import Reply, World, answer_by_rule, steady
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 LOST = "none of 7 evaluations could be read or came back: no score"
@@ -96,7 +95,7 @@ def test_evaluators_that_do_not_answer_are_missing_too() -> None:
 def test_a_panel_that_money_shrank_says_what_it_should_have_been() -> None:
     notes = set()
     for limit in (0.004, 0.006, 0.01, 0.02):
-        thread = World(settings=Settings(assessments="off")).solve(PROMPT, cost_limit=limit, max_iterations=1)
+        thread = World(settings=steady(assessments="off")).solve(PROMPT, cost_limit=limit, max_iterations=1)
         (score,) = thread.scores
         notes.add(score.evaluators)
         assert score.asked == 7

@@ -9,9 +9,8 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import InsecureConnectionError, ProviderConnectionError, ProviderError
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
-from orchestratex.settings import Settings
 from orchestratex.steps.reconcile import reconcile
-from tests.support import World, answer_by_rule
+from tests.support import World, answer_by_rule, steady
 from tests.unit.engine.test_loop import assert_settled
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
@@ -24,7 +23,7 @@ class Down:
     def __init__(self, *models: str, for_s: float, error: type[ProviderError] = ProviderConnectionError) -> None:
         self.models, self.for_s, self.error = models, for_s, error
         self.tries: dict[str, int] = dict.fromkeys(models, 0)
-        self.world = World(self.reply, Settings(quorum_deadline_s=180))
+        self.world = World(self.reply, steady(quorum_deadline_s=180))
         self.begun = self.world.clock()
 
     @property

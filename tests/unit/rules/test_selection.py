@@ -57,7 +57,7 @@ def make_profile(name: str, **fields: Any) -> Profile:
 def rank_for(profiles: list[Profile], **options: Any) -> Ranking:
     """Ask for a coding answer; what is not said of cost is as for a call of a hundred tokens each way."""
     costs = {p.model_name: 100 * (p.cost_per_input_token + p.cost_per_output_token) for p in profiles}
-    asked: dict[str, Any] = {"domain": Domain.CODING, "language": "en"}
+    asked: dict[str, Any] = {"domain": Domain.CODING, "language": "en", "exploration": float("seed" in options)}
     question = Question(**asked | {k: options.pop(k) for k in ("domain", "strategy", "seed") if k in options})
     facts = Facts(**{"costs": costs} | {k: options.pop(k) for k in ("history", "bonus", "load") if k in options})
     return rank(profiles, question, facts, **options)
@@ -71,7 +71,7 @@ CHEAP = make_profile("cheap", specialties=[], cost_per_input_token=1e-7, cost_pe
 CODER = make_profile("coder", cost_per_input_token=1e-5, cost_per_output_token=1e-5)
 PROVEN = make_profile("proven", specialties=[])
 TRIO = [CHEAP, CODER, PROVEN]
-RECORD: History = {("proven", Domain.FACTUAL): (100, 880.0), ("cheap", Domain.FACTUAL): (100, 600.0)}
+RECORD: History = {("proven", Domain.FACTUAL): (100, 880.0), ("coder", Domain.FACTUAL): (100, 500.0)}
 
 
 @pytest.mark.parametrize(
@@ -344,9 +344,10 @@ def test_cost_efficiency_is_that_of_the_whole_thread() -> None:
 
     ranking = rank([CHEAP, dear], question, Facts(costs={"cheap": 0.10, "dear": 0.11}))
 
-    scores = {c.model_name: (c.cost_efficiency, c.expected_cost) for c in ranking.candidates}
-    assert scores["cheap"] == (10, 0.10)
-    assert scores["dear"] == (pytest.approx(9.63, abs=0.01), 0.11)
+    known = {c.model_name: c for c in ranking.candidates}
+    assert (known["cheap"].cost_efficiency, known["cheap"].expected_cost) == (10, 0.10)
+    assert known["dear"].cost_efficiency == pytest.approx(9.63, abs=0.01)
+    assert known["dear"].expected_cost == 0.11
 
 
 @pytest.mark.parametrize(
