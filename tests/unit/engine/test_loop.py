@@ -282,7 +282,7 @@ def test_a_timed_out_call_is_charged_at_its_worst_case() -> None:
 
     world = World(reply, steady(call_attempts=1))
 
-    thread = world.solve(PROMPT, max_iterations=1)
+    thread = world.solve(PROMPT, max_iterations=1, preferred_models=["gpt4"])
 
     (claude,) = [r for r in world.store.responses_of(thread.id) if r.model_name == "claude"]
     assert claude.status is ResponseStatus.FAILED

@@ -37,7 +37,7 @@ class Down:
         return answer_by_rule(request)
 
     def solve(self, **options: object) -> Thread:
-        thread = self.world.submit(PROMPT, **options)
+        thread = self.world.submit(PROMPT, **{"preferred_models": ["gpt4"], **options})
         while not (found := self.world.store.get_thread(thread.id)).is_ended and self.now_s < 4000:
             self.world.run()
             self.world.clock.pass_time(TICK_S)
@@ -46,7 +46,7 @@ class Down:
 
 
 def author() -> str:
-    return World().solve(PROMPT, max_iterations=1).best_model_id or ""
+    return World().solve(PROMPT, max_iterations=1, preferred_models=["gpt4"]).best_model_id or ""
 
 
 def test_an_evaluator_is_awaited_while_its_panel_has_time() -> None:
