@@ -128,16 +128,10 @@ class Response(Leased):
     seat_wait_ms: Millis = added(0.0)  # how long it has waited in all
 
     # the ledger
-<<<<<<< HEAD
     purpose: Purpose  # with thread, iteration, role, model and ordinal the unique key of a paid call
     ordinal: Count = 0  # tells calls of one purpose apart
     sent_at: UtcDate | None = None  # set just before the request leaves: from then on money may be owed
-=======
-    purpose: Purpose
-    ordinal: Count = 0
-    sent_at: UtcDate | None = None  # set just before the request leaves
     attempts_sent: Count | None = added(None)  # requests that left, of all attempts; None: none, or not counted yet
->>>>>>> m-rollups
     completion: Completion | None = None  # saved raw, before parsing
     finish_reason: FinishReason | None = added(None)  # the completion's, for who reads without it
     output_limit: Count | None = added(None)  # tokens that the last attempt was allowed; until sent

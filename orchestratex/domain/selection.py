@@ -13,7 +13,9 @@ from orchestratex.domain.base import (
     Score,
     SelectionPhase,
     Strategy,
+    Usd,
     UtcDate,
+    added,
 )
 
 
@@ -28,6 +30,9 @@ class Candidate(Record):
     specialty_alignment: Score
     final_score: Score  # of a final selection: the mean of the panel of its best response
     selection_reasoning: str  # how this score came about
+    rated_answers: Count = added(0)  # its first answers in the domain that were rated by then
+    exploration_bonus: float = added(0.0)  # points in final_score that were drawn for being little tried
+    expected_cost: Usd | None = added(None)  # US dollars for the whole thread, rounds and panels, if it answers
 
 
 class Selection(Document):

@@ -27,7 +27,7 @@ class SessionSettings(Record):
     cost_limit: Usd | None = None  # US dollars for the whole session; None = no limit
     quality_threshold: Score | None = None  # a thread stops as soon as its score reaches this
     selection_strategy: Strategy = Strategy.HYBRID
-    evaluators: list[ModelName] | None = None  # the panel; None = every other active model
+    evaluators: list[ModelName] | None = None  # the panel; None = a few cheap others, of different providers
     deadline_s: Annotated[float, Field(gt=0)] | None = added(None)  # of each thread; None = the installation's
 
 

@@ -53,7 +53,7 @@ class IterationScore(Record):
     evaluators: Count = 0  # whose evaluations came and could be read
     asked: Count | None = added(None)  # evaluators that the panel should have had; None: not known, of older threads
     confidence: Score | None = added(None)  # how far the score can be trusted; see rules.scoring.panel_confidence
-    severe: Count = 0  # severe criticisms in it
+    severe: Count = 0  # severe criticisms on which two evaluators agree; see rules.severity
     improved: bool = False  # better than the best before it by more than the evaluators' noise
 
 

@@ -19,7 +19,11 @@ class Decision(Record):
 
 
 def next_step(options: ThreadOptions, scores: Sequence[IterationScore]) -> Decision:
-    """Decide whether to refine once more, from the scores of all iterations so far, the latest last."""
+    """Decide whether to refine once more, from the scores of all iterations so far, the latest last.
+
+    Where several rules would end the thread, the one that says most about the answer names the reason: that no more
+    iterations are allowed comes last, and is told by `max_iterations_reached` anyway.
+    """
     best = best_score(scores)
     if best is None or best.score is None:
         return _stop(StopReason.FAILED, "no evaluation arrived, so nothing tells whether a revision would be better")
@@ -28,14 +32,14 @@ def next_step(options: ThreadOptions, scores: Sequence[IterationScore]) -> Decis
             StopReason.QUALITY_THRESHOLD, f"score {best.score:.2f} reaches the threshold {options.quality_threshold:g}"
         )
     if best.severe == 0:
-        return _stop(StopReason.NOTHING_SEVERE, "no evaluator names a severe flaw in the best response")
-    if scores[-1].iteration >= options.max_iterations:
-        return _stop(StopReason.MAX_ITERATIONS, f"{options.max_iterations} iterations were allowed and used")
+        return _stop(StopReason.NOTHING_SEVERE, "no two evaluators agree on a severe flaw in the best response")
     if len(scores) > STALE_ITERATIONS and not any(score.improved for score in scores[-STALE_ITERATIONS:]):
         return _stop(
             StopReason.NO_IMPROVEMENT,
             f"{STALE_ITERATIONS} iterations brought no improvement beyond the evaluators' noise",
         )
+    if scores[-1].iteration >= options.max_iterations:
+        return _stop(StopReason.MAX_ITERATIONS, f"{options.max_iterations} iterations were allowed and used")
     return Decision(step=Step.SELECT, reason=f"{best.severe} severe criticisms stand against the best response")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestratex.domain.base import CRITERIA, SEVERE, Domain, Record
 from orchestratex.domain.evaluation import Criteria, Evaluation
+from orchestratex.rules.severity import count_severe
 
 # Shares of the eight criteria by domain, in the order of CRITERIA; each row sums to 1.
 _SHARES: dict[Domain, tuple[float, ...]] = {
@@ -29,7 +30,7 @@ class Aggregate(Record):
     score: float
     standard_error: float | None  # of the mean over evaluators; None with one evaluator
     evaluators: int
-    severe: int  # severe criticisms
+    severe: int  # severe criticisms on which two evaluators agree
 
 
 def panel_confidence(*, evaluators: int, asked: int, standard_error: float | None) -> float:
@@ -64,7 +65,7 @@ def aggregate(evaluations: Sequence[Evaluation]) -> Aggregate | None:
         score=mean,
         standard_error=_standard_error(scores, mean),
         evaluators=len(scores),
-        severe=sum(criticism.severity in SEVERE for evaluation in evaluations for criticism in evaluation.criticisms),
+        severe=count_severe(evaluations),
     )
 
 

@@ -9,10 +9,10 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import DocumentTooLargeError
 from orchestratex.faultpoints import FaultPoint
+from orchestratex.rules.candidates import align_specialty
 from orchestratex.rules.prompts import Messages, evaluate_prompt, number_criticisms
 from orchestratex.rules.replies import EvaluationReply, MalformedReplyError, parse_evaluation
 from orchestratex.rules.scoring import overall_score, scoring_weights
-from orchestratex.rules.selection import align_specialty
 from orchestratex.rules.shortfall import Shortfall, find_shortfall, say_too_long
 from orchestratex.steps.assess import build_assessment, record_assessment
 from orchestratex.steps.called import Called, CallState

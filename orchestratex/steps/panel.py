@@ -33,9 +33,10 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
     best = _first_best(thread, answer)
     usable, author = services.usable_profiles(), answer.model_name
     earlier_authors = {score.model_name for score in thread.scores}
-    evaluators = choose_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors)
-    wanted = wanted_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors)
-    size = max(len(wanted), len(evaluators))
+    seats = services.settings.panel_size
+    evaluators = choose_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors, size=seats)
+    wanted = wanted_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors, size=seats)
+    size = max(wanted, len(evaluators))
     # after a crash between insert and move the panel is there already, and its money may have been spent
     known = services.store.panel_of(thread.id, iteration=thread.current_iteration)
     started = time.monotonic()

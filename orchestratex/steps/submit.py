@@ -55,7 +55,9 @@ class Options(_Strict):
     preferred_models: ModelNames | None = None
     excluded_models: ModelNames | None = None
     selection_strategy: Strategy | None = None
-    evaluators: ModelNames | None = Field(default=None, min_length=1, description="the panel; all others by default")
+    evaluators: ModelNames | None = Field(
+        default=None, min_length=1, description="the panel; a few cheap others by default"
+    )
     deadline_s: DeadlineS | None = Field(
         default=None, description="seconds from submission after which a thread has to end"
     )

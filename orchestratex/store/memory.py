@@ -16,6 +16,7 @@ from orchestratex.domain.base import (
     MAX_ITERATIONS,
     CostSource,
     Document,
+    Domain,
     Leased,
     Purpose,
     ResponseStatus,
@@ -37,6 +38,7 @@ from orchestratex.errors import DocumentTooLargeError, NotFoundError
 from orchestratex.store.base import (
     COLLECTIONS,
     COUNTED,
+    FIRST_ANSWERS,
     LEFT_OUT,
     MOST_BYTES,
     NO_DEADLINES,
@@ -184,17 +186,14 @@ class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns):
             if is_inside and event_type in (None, getattr(found, "event_type", None)):
                 yield found.model_copy(update=without)
 
-    def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
-        scores: dict[str, list[float]] = {}
+    def first_answers(self) -> dict[tuple[str, Domain], tuple[int, float]]:
+        sums: dict[tuple[str, Domain], tuple[int, float]] = {}
         for response in self._all(Response):
-            if (
-                response.domain == domain
-                and response.role is Role.PRIMARY
-                and response.purpose is Purpose.ANSWER
-                and response.selection_score is not None
-            ):
-                scores.setdefault(response.model_name, []).append(response.selection_score)
-        return {model: (sum(values) / len(values), len(values)) for model, values in scores.items()}
+            is_first = response.role is Role.PRIMARY and response.purpose in FIRST_ANSWERS
+            if is_first and response.domain is not None and response.selection_score is not None:
+                count, total = sums.get((response.model_name, response.domain), (0, 0.0))
+                sums[response.model_name, response.domain] = count + 1, total + response.selection_score
+        return sums
 
     def pending_of(self, thread_id: ObjectId) -> list[Response]:
         return [r for r in self._all(Response) if r.thread_id == thread_id and r.status is ResponseStatus.PENDING]

@@ -35,6 +35,7 @@ from orchestratex.domain.base import (
     NANOS_PER_USD,
     CostSource,
     Document,
+    Domain,
     Leased,
     Purpose,
     ResponseStatus,
@@ -55,6 +56,7 @@ from orchestratex.errors import DocumentTooLargeError, NotFoundError, StoreUnava
 from orchestratex.store.base import (
     COLLECTIONS,
     COUNTED,
+    FIRST_ANSWERS,
     LEFT_OUT,
     NO_DEADLINES,
     REOPENED,
@@ -337,20 +339,17 @@ class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
             for row in rows:
                 yield document.model_validate({**row, **left_out})
 
-    def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
+    def first_answers(self) -> dict[tuple[str, Domain], tuple[int, float]]:
         scored = {
             "role": Role.PRIMARY,
-            "purpose": Purpose.ANSWER,
+            "purpose": {"$in": list(FIRST_ANSWERS)},
             "selection_score": {"$type": "number"},
-            "domain": domain,
+            "domain": {"$in": list(Domain)},
         }
-        rows = self._responses.aggregate(
-            [
-                {"$match": scored},
-                {"$group": {"_id": "$model_name", "mean": {"$avg": "$selection_score"}, "count": {"$sum": 1}}},
-            ]
-        )
-        return {row["_id"]: (row["mean"], row["count"]) for row in rows}
+        cell = {"model": "$model_name", "domain": "$domain"}
+        sums = {"_id": cell, "count": {"$sum": 1}, "total": {"$sum": "$selection_score"}}
+        rows = self._responses.aggregate([{"$match": scored}, {"$group": sums}])
+        return {(row["_id"]["model"], Domain(row["_id"]["domain"])): (row["count"], row["total"]) for row in rows}
 
     def pending_of(self, thread_id: ObjectId) -> list[Response]:
         rows = self._responses.find({"thread_id": thread_id, "status": ResponseStatus.PENDING}, _BRIEF)

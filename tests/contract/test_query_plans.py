@@ -40,7 +40,7 @@ QUESTIONS: dict[str, Callable[[MongoStore], object]] = {
     "places of nobody": lambda s: s.orphaned_places(age_s=1, limit=5),
     "threads without a place": lambda s: s.placeless_threads(limit=5),
     "threads in line": lambda s: s.queued_threads(without_users=["u"], limit=5),
-    "quality in a domain": lambda s: s.domain_quality(Domain.CODING),
+    "rated first answers": lambda s: s.first_answers(),
     "traffic of a model": lambda s: s.has_completed_since("gpt4", NOW),
     "totals of a thread": lambda s: s.thread_totals(SOME),
     "pending of a thread": lambda s: s.pending_of(SOME),
@@ -88,17 +88,17 @@ def test_no_question_reads_a_whole_collection(mongo_store: MongoStore, question:
     assert [_describe(op) for op in ops if "COLLSCAN" in op["planSummary"] and _collection(op) not in SMALL] == []
 
 
-def test_the_quality_in_a_domain_is_read_from_the_index_alone(mongo_store: MongoStore) -> None:
+def test_rated_first_answers_are_read_from_the_index_alone(mongo_store: MongoStore) -> None:
     scored = make_response(role=Role.PRIMARY, purpose=Purpose.ANSWER, selection_score=7.0, domain=Domain.CODING)
     mongo_store.insert_responses([scored])
     mongo_store.database.command("profile", 2)
     try:
-        found = mongo_store.domain_quality(Domain.CODING)
+        found = mongo_store.first_answers()
     finally:
         mongo_store.database.command("profile", 0)
 
     (op,) = mongo_store.database["system.profile"].find({"op": "command", "planSummary": {"$exists": True}})
-    assert found == {scored.model_name: (7.0, 1)}
+    assert found == {(scored.model_name, Domain.CODING): (1, 7.0)}
     assert (op["keysExamined"], op["docsExamined"]) == (1, 0)
 
 

@@ -24,7 +24,7 @@ from orchestratex.settings import Settings
 from orchestratex.steps.probe import probe
 from orchestratex.steps.reconcile import reconcile
 from orchestratex.store.base import Changes
-from tests.support import World, answer_by_rule
+from tests.support import World, answer_by_rule, steady
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 
@@ -134,7 +134,7 @@ def test_probes_cost_nothing_where_a_list_or_traffic_proves_health() -> None:
 
 
 def test_probes_stop_at_their_daily_cap() -> None:
-    world = World(settings=Settings(probe_daily_limit=0.0))
+    world = World(settings=steady(probe_daily_limit=0.0))
     open_breaker(world, "gpt4")
 
     outcome = probe(world.services)
@@ -199,7 +199,7 @@ def test_a_429_pauses_the_model_for_everybody() -> None:
                 raise ProviderRateLimitedError("claude", "HTTP 429", retry_after_s=40)
         return answer_by_rule(request)
 
-    world = World(reply, Settings(quorum_deadline_s=180))  # it waits longer than a straggler may
+    world = World(reply, steady(quorum_deadline_s=180))  # it waits longer than a straggler may
     limiter = limit_rates(world, requests_per_minute=1000)
     thread = world.submit(PROMPT, max_iterations=1)
     while not calls:

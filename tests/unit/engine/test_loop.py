@@ -27,9 +27,8 @@ from orchestratex.errors import (
 )
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
-from orchestratex.settings import Settings
 from orchestratex.steps.reconcile import reconcile
-from tests.support import World, answer_by_rule
+from tests.support import World, answer_by_rule, steady
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 
@@ -259,7 +258,7 @@ def test_a_model_that_cannot_answer_is_replaced(error: Callable[[str], Exception
             raise error(request.model_name)
         return answer_by_rule(request)
 
-    world = World(reply, Settings(call_attempts=2))
+    world = World(reply, steady(call_attempts=2))
     thread = world.submit(PROMPT, max_iterations=1)
     for _ in range(20):  # waiting calls are ready when their back-off has passed
         world.run()
@@ -282,9 +281,9 @@ def test_a_timed_out_call_is_charged_at_its_worst_case() -> None:
             raise ProviderTimeoutError("claude", "no answer within 120 s")
         return answer_by_rule(request)
 
-    world = World(reply, Settings(call_attempts=1))
+    world = World(reply, steady(call_attempts=1))
 
-    thread = world.solve(PROMPT, max_iterations=1)
+    thread = world.solve(PROMPT, max_iterations=1, preferred_models=["gpt4"])
 
     (claude,) = [r for r in world.store.responses_of(thread.id) if r.model_name == "claude"]
     assert claude.status is ResponseStatus.FAILED

@@ -13,8 +13,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import ProviderNotFoundError
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
-from orchestratex.settings import Settings
-from tests.support import Reply, World, answer_by_rule
+from tests.support import Reply, World, answer_by_rule, steady
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 LOST = "none of 7 evaluations could be read or came back: no score"
@@ -48,7 +47,8 @@ def test_a_whole_panel_says_so() -> None:
 def test_one_readable_evaluator_is_no_whole_panel() -> None:
     whole_world, world = World(), World(readable_from("claude"))
 
-    whole, thread = whole_world.solve(PROMPT, max_iterations=1), world.solve(PROMPT, max_iterations=1)
+    asked: dict[str, object] = {"max_iterations": 1, "preferred_models": ["gpt4"]}
+    whole, thread = whole_world.solve(PROMPT, **asked), world.solve(PROMPT, **asked)
 
     (score,) = thread.scores
     assert (score.evaluators, score.asked) == (1, 7)
@@ -95,8 +95,9 @@ def test_evaluators_that_do_not_answer_are_missing_too() -> None:
 
 def test_a_panel_that_money_shrank_says_what_it_should_have_been() -> None:
     notes = set()
-    for limit in (0.006, 0.01, 0.02, 0.04):
-        thread = World(settings=Settings(assessments="off")).solve(PROMPT, cost_limit=limit, max_iterations=1)
+    for limit in (0.004, 0.006, 0.01, 0.02, 0.04):
+        asked: dict[str, object] = {"cost_limit": limit, "max_iterations": 1, "preferred_models": ["gpt4"]}
+        thread = World(settings=steady(assessments="off")).solve(PROMPT, **asked)
         (score,) = thread.scores
         notes.add(score.evaluators)
         assert score.asked == 7
@@ -118,7 +119,8 @@ def test_a_panel_from_which_models_are_missing_says_so() -> None:
 
 def test_a_configured_panel_counts_those_that_are_switched_off() -> None:
     world = World()
-    thread = world.submit(PROMPT, max_iterations=1, evaluators=["claude", "grok", "llama"])
+    named = ["claude", "grok", "llama"]
+    thread = world.submit(PROMPT, max_iterations=1, evaluators=named, preferred_models=["gpt4"])
     world.store.update_profile("grok", {"is_active": False})
     world.store.update_profile("llama", {"is_available": False})
     world.services.cache.forget()

@@ -68,14 +68,14 @@ def test_one_evaluator_has_no_error() -> None:
 def test_a_panel_thinks_the_mean() -> None:
     evaluations = [
         make_evaluation(overall_score=6, criticisms=[make_criticism(severity="critical"), make_criticism()]),
-        make_evaluation(overall_score=8, criticisms=[make_criticism(severity="minor")]),
+        make_evaluation(overall_score=8, criticisms=[make_criticism(severity="major")]),
     ]
 
     found = aggregate(evaluations)
 
     assert found is not None
     assert found.standard_error == pytest.approx(1)
-    assert (found.score, found.evaluators, found.severe) == (7, 2, 2)
+    assert (found.score, found.evaluators, found.severe) == (7, 2, 3)
 
 
 def test_a_calibrated_score_counts_before_the_raw_one() -> None:
