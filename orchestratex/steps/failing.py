@@ -26,7 +26,9 @@ def fail(
     changes = {**count, **sent_time(response, services), "reserved_nanos": 0}
     if again:
         waiting = {**changes, "retried_for": str(error)[:MOST_WORDS], "sent_at": None}
-        closed = services.store.update_response(response, waiting, is_release=True, delay_s=delay_s, charge=charged)
+        closed = services.store.update_response(
+            response, waiting, is_release=True, delay_s=delay_s, is_pending=True, charge=charged
+        )
     else:
         failed = {**changes, **failed_fields(response, str(error), services)}
         closed = services.store.complete_response(response, failed, charge=charged)
@@ -55,7 +57,8 @@ def _fail_late(
     """A failure that nobody waits for: under its lease while that stands, else in place of the estimated charge."""
     cost = charged or AttemptCost(nanos=0, source=CostSource.COMPUTED)
     unsent = {**changes, "sent_at": None, "processing_duration": since(response, services)}
-    if services.store.update_response(response, unsent, is_release=True, charge=charged) is not None:
+    was_sent = response.sent_at is not None
+    if services.store.update_response(response, unsent, is_release=True, charge=cost if was_sent else None) is not None:
         services.settle_totals(thread.id)
         budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
     elif cost.source is not CostSource.ESTIMATED:

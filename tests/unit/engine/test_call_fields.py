@@ -13,6 +13,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import (
     ContentRefusedError,
     ProviderConnectionError,
+    ProviderError,
     ProviderOverloadedError,
     ProviderTimeoutError,
 )
@@ -202,3 +203,28 @@ def test_processing_criticism_is_merging_it_and_building_the_prompt() -> None:
 
     (document,) = world.store.criticisms_of(thread.id)
     assert 0 < document.criticism_processing_time < 2000
+
+
+@pytest.mark.parametrize("make_error", [ProviderTimeoutError, ProviderOverloadedError])
+def test_a_call_that_fails_after_its_thread_was_cancelled_is_charged_and_not_sent_again(
+    make_error: Callable[[str, str], ProviderError],
+) -> None:
+    cancelled: list[Callable[[], object]] = []
+
+    def reply(request: CompletionRequest) -> str:
+        cancelled.pop()()
+        raise make_error(request.model_name, "it failed")
+
+    world = World(reply)
+    thread = world.submit(PROMPT)
+    cancelled.append(lambda: cancel(thread.id, world.services))
+    settle(world, rounds=3)
+
+    (call,) = world.store.responses_of(thread.id)
+    ended = world.store.get_thread(thread.id)
+    session = world.store.get_session(thread.session_id)
+    assert call.status is ResponseStatus.SUPERSEDED
+    assert call.cost is not None
+    assert (call.cost > 0) is make_error.may_be_charged
+    assert ended.total_cost == call.cost == session.total_cost
+    assert session.reservations == {}
