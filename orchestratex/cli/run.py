@@ -10,9 +10,9 @@ from orchestratex.cli.follow import StackEndedError
 from orchestratex.cli.jobs import Job, Resumption
 from orchestratex.cli.output import say
 from orchestratex.cli.reach import Reached
+from orchestratex.cli.stack import SANDBOX_NOTE
 from orchestratex.settings import Settings
 
-SANDBOX_NOTE: Final = "No provider key is set: the sandbox's models answer, by rule and at no cost."
 STACKS: Final = 3  # that are tried: those of other commands may end under a job
 
 _Seen = TypeVar("_Seen")

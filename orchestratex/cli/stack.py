@@ -10,6 +10,10 @@ import typer
 if TYPE_CHECKING:
     from orchestratex.local import LocalStack
 
+SANDBOX_NOTE = (
+    "No active model can be asked from here (no provider's key is set, and no model's endpoint goes without one): the "
+    "sandbox's models answer, by rule and at no cost."
+)
 PROCESSES = ("api", "worker", "control", "beat")
 
 
@@ -27,7 +31,6 @@ def up(
         settings,
         (*PROCESSES, "flower") if flower else PROCESSES,
         accept=lambda stack: stack.is_owner or reach.refuse_second(stack, settings),
-        before_processes=lambda environment: reach.prepare_database(settings, environment),
         worker_count=workers,
         quiet=False,
     ) as stack:
@@ -72,5 +75,5 @@ def describe_stack(stack: LocalStack, api_host: str) -> list[str]:
     if "flower" in stack.ports:
         lines.append(f"Flower on http://127.0.0.1:{stack.ports['flower']}")
     if stack.uses_sandbox:
-        lines.append("No provider key is set: the sandbox's models answer, by rule and at no cost")
+        lines.append(SANDBOX_NOTE)
     return [*lines, "Ctrl-C ends all of it"]
