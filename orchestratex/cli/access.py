@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from orchestratex.providers.base import Providers
     from orchestratex.settings import Settings
 
+SANDBOX_NOTE: Final = (
+    "No provider's key is set, and no active model's endpoint goes without one: the sandbox's models answer, by rule "
+    "and at no cost."
+)
 AGAIN: Final = "until `orchestratex up` is started again"
 
 
@@ -65,6 +69,19 @@ def describe_change(names: Sequence[str], reached: Reached, settings: Settings, 
     if len(served) == 1:
         lines.append(describe_single(served[0].model_name))
     return lines
+
+
+def describe_models(reached: Reached, settings: Settings) -> list[str]:
+    """What who asks a prompt has to know about the models; `settings` are those of this command."""
+    if not reached.uses_sandbox:
+        usable = reached.services.usable_profiles()
+        return [describe_single(usable[0].model_name)] if len(usable) == 1 else []
+    if not _plays_on(reached):
+        return [SANDBOX_NOTE]
+    with _future_providers(reached, settings) as providers:
+        asked = [each for each in reached.services.store.profiles() if each.is_active and providers.can_serve(each)]
+    told = _tell_sandbox([each.model_name for each in asked]) if asked else SANDBOX_NOTE
+    return [told]
 
 
 def describe_single(model_name: str) -> str:

@@ -10,10 +10,6 @@ import typer
 if TYPE_CHECKING:
     from orchestratex.local import LocalStack
 
-SANDBOX_NOTE = (
-    "No active model can be asked from here (no provider's key is set, and no model's endpoint goes without one): the "
-    "sandbox's models answer, by rule and at no cost."
-)
 PROCESSES = ("api", "worker", "control", "beat")
 
 
@@ -69,6 +65,8 @@ def init_db(
 
 def describe_stack(stack: LocalStack, api_host: str) -> list[str]:
     """Where what runs can be found."""
+    from orchestratex.cli.access import SANDBOX_NOTE
+
     lines = []
     if "api" in stack.ports:
         lines.append(f"API on http://{api_host}:{stack.ports['api']} (its description: /docs)")
