@@ -12,6 +12,7 @@ from orchestratex.cli.follow import Idleness, Watch
 from orchestratex.cli.inputs import plan_own_session, require_models
 from orchestratex.cli.outcome import Calls, Outcome, Tried
 from orchestratex.cli.reach import Reached
+from orchestratex.cli.snapshot import Snapshot, take_snapshot
 from orchestratex.cli.tally import open_tally
 from orchestratex.domain.inputs import MAX_NAMES
 from orchestratex.domain.profile import Profile
@@ -22,7 +23,6 @@ from orchestratex.steps.submit import ThreadRequest, submit, submit_new
 
 PROMPT: Final = "In one or two sentences: why is the sky blue?"
 USD_A_MODEL: Final = 0.05  # holds an answer and an evaluation at their worst case, at $15 for a million output tokens
-DEADLINE_S: Final = 600.0  # a small model on two cores needs some minutes for both
 LOOK_S: Final = 0.5
 
 
@@ -95,16 +95,18 @@ class Trial:
             return
         wanted, idleness = [thread.id for thread in self._threads], Idleness()
 
-        def look() -> list[Thread]:
-            by_id = {t.id: t for t in reached.services.store.threads_of(self._threads[0].session_id)}
-            return [by_id[thread_id] for thread_id in wanted]
+        def note(seen: Sequence[Snapshot]) -> str:
+            return idleness.note([each.mark for each in seen], is_worked_on=any(each.is_worked_on for each in seen))
 
-        def note(seen: Sequence[Thread]) -> str:
-            return idleness.note([t.moves for t in seen], is_worked_on=any(t.lease_token for t in seen))
-
-        watch = Watch(look, is_final=lambda seen: all(t.is_ended for t in seen), pause_s=LOOK_S, reached=reached)
+        watch = Watch(
+            lambda: [take_snapshot(thread_id, reached.services) for thread_id in wanted],
+            is_final=lambda seen: all(each.thread.is_ended for each in seen),
+            pause_s=LOOK_S,
+            reached=reached,
+        )
         with open_tally(len(wanted), is_silent=is_silent) as show:
-            self._threads = watch.run(lambda seen: show(seen, note(seen)))
+            seen = watch.run(lambda seen: show([each.thread for each in seen], note(seen)))
+        self._threads = [each.thread for each in seen]
 
     def _pair_again(self, wanted: Sequence[str], services: Services) -> list[_Pair]:
         """Who had nothing to evaluate, because its author gave no answer, gets the answer of another."""
@@ -155,12 +157,15 @@ def _find_partner(wanted: Sequence[str], services: Services) -> list[str]:
 
 
 def _make_request(pair: _Pair, known: Collection[str], services: Services) -> ThreadRequest:
-    here = {pair.author, pair.evaluator}
+    here, settings = {pair.author, pair.evaluator}, services.settings
+    patience_s = (
+        2 * settings.call_timeout_s + settings.panel_deadline_s
+    )  # an answer that is asked for twice, and a panel
     return ThreadRequest(
         prompt=PROMPT,
         max_iterations=1,
         preferred_models=[pair.author],
         excluded_models=sorted(set(known) - here)[:MAX_NAMES] if pair.evaluator else None,
         evaluators=[pair.evaluator] if pair.evaluator else None,
-        deadline_s=min(DEADLINE_S, services.settings.thread_deadline_s),
+        deadline_s=min(patience_s, settings.thread_deadline_s),
     )
