@@ -79,9 +79,10 @@ def _print(found: Found, tried: Mapping[str, Tried], *, is_json: bool) -> None:
         print_json([_view(name, findings, tried.get(name)) for name, findings in found.items()])
         return
     print_table(COLUMNS, [(name, each.about, each.grade.value, each.text) for name, each in _flatten(found)])
-    if tried:
+    asked = {name: each for name, each in tried.items() if each.was_wanted} or tried
+    if asked:  # whom nobody has a key for stands in the first table
         print_line("")
-        print_table(CALL_COLUMNS, [each.row(name) for name, each in tried.items()])
+        print_table(CALL_COLUMNS, [each.row(name) for name, each in asked.items()])
 
 
 def find_out(names: list[str], reached: Reached) -> Found:

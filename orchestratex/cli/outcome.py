@@ -42,6 +42,11 @@ class Tried:
         """Whether nothing failed."""
         return Grade.FAILED not in (self.answer.grade, self.evaluation.grade)
 
+    @property
+    def was_wanted(self) -> bool:
+        """Whether there was something to ask of it."""
+        return self.answer.grade is not Grade.SKIPPED
+
     def view(self) -> dict[str, Any]:
         """For JSON."""
         return {

@@ -204,6 +204,20 @@ def test_the_table_names_each_model_with_what_it_did(run: Run, serve: Serve) -> 
     assert all(" ok " in line and "read: " in line and "$0." in line for line in lines[1:])
 
 
+def test_models_without_a_key_are_left_out_of_the_calls_unless_they_are_named(
+    run: Run, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = serve("claude", "gpt4", "qwen")
+    monkeypatch.setattr(world.services.providers, "can_serve", lambda profile: profile.model_name != "gpt4")
+
+    unnamed, named = run("models", "check", "--call"), run("models", "check", "--call", "claude", "gpt4")
+
+    assert unnamed.code == 0
+    assert [line.split()[0] for line in unnamed.out.partition("\n\n")[2].splitlines()[1:]] == ["claude", "qwen"]
+    assert "gpt4" in named.out.partition("\n\n")[2]
+    assert "gpt4" not in {each.model_name for each in world.store._all(Response)}
+
+
 def test_the_sandbox_is_named_where_it_plays(run: Run, serve: Serve) -> None:
     serve("claude", "gpt4", uses_sandbox=True)
 
