@@ -195,3 +195,21 @@ def test_a_stack_that_reads_alone_takes_nothing_from_a_shells_settings() -> None
     joined = apply_environment(settings, {"ORCHESTRATEX_KEYED_PROVIDERS": "mistral"})
     assert (joined.provider_keys(), joined.models_base_url) == ({}, None)
     assert joined.providers_with_key() == {"mistral"}
+
+
+def test_a_stack_that_starts_with_workers_forgets_which_models_were_out_of_reach_and_one_for_reading_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(profiles=[OWN.model_copy(update={"is_available": False})])
+
+    @contextmanager
+    def open_services(_settings: Settings) -> Iterator[object]:
+        yield world.services
+
+    monkeypatch.setattr(reach, "open_services", open_services)
+    monkeypatch.setattr(reach, "init_database", lambda _settings: [])
+
+    assert reach.prepare_database(make_settings(), {})
+    assert [each.is_available for each in world.store.profiles()] == [False]
+    assert reach.prepare_database(make_settings(), {}, forgets_health=True)
+    assert [each.is_available for each in world.store.profiles()] == [True]
