@@ -26,7 +26,8 @@ def next_step(options: ThreadOptions, scores: Sequence[IterationScore]) -> Decis
     """
     best = best_score(scores)
     if best is None or best.score is None:
-        return _stop(StopReason.FAILED, "no evaluation arrived, so nothing tells whether a revision would be better")
+        why = "no other model could be asked to evaluate" if best and best.asked == 0 else "no evaluation arrived"
+        return _stop(StopReason.FAILED, f"{why}, so nothing tells whether a revision would be better")
     if options.quality_threshold is not None and best.score >= options.quality_threshold:
         return _stop(
             StopReason.QUALITY_THRESHOLD, f"score {best.score:.2f} reaches the threshold {options.quality_threshold:g}"
@@ -59,7 +60,7 @@ def describe_panel(score: IterationScore, stop_reason: StopReason | None = None)
     if score.score is not None:
         return f"{score.evaluators} of {score.asked} evaluations"
     if score.asked == 0:
-        return "there was nobody to evaluate: no score"
+        return "no other model could be asked: no evaluation, no score"
     why = "could be paid for" if stop_reason is StopReason.COST_LIMIT else "could be read or came back"
     return f"none of {score.asked} evaluations {why}: no score"
 

@@ -48,7 +48,13 @@ class Provision:
 def provide(thread: Thread, author: str, services: Services) -> Provision:
     """What the smallest panel of the author's next answer may cost."""
     earlier = {score.model_name for score in thread.scores}
-    evaluators = choose_evaluators(services.usable_profiles(), thread.options, author=author, earlier_authors=earlier)
+    evaluators = choose_evaluators(
+        services.usable_profiles(),
+        thread.options,
+        author=author,
+        earlier_authors=earlier,
+        size=services.settings.panel_size,
+    )
     asked = prompt_tokens(evaluate_prompt(thread, "", nonce=_ANY_NONCE).text)
     limit = role_limit(Role.EVALUATOR, Purpose.EVALUATION, services)
     calls = ((each, asked + _schema_tokens(each), min(limit, each.max_output_tokens)) for each in evaluators)

@@ -259,7 +259,10 @@ def _check_text(field: str, text: str) -> None:
 
 
 def _check_pool(options: ThreadOptions, services: Services) -> None:
-    """A thread needs a model that answers and another that evaluates. Raises ConflictError."""
+    """A thread needs a model that answers and another that evaluates. Raises ConflictError.
+
+    Where the whole installation has one model that answer goes without evaluation, and says so.
+    """
     both = sorted(set(options.preferred_models) & set(options.excluded_models))
     if both:
         raise ConflictError("preferred_models", f"{', '.join(both)} cannot be preferred and excluded at once")
@@ -267,6 +270,8 @@ def _check_pool(options: ThreadOptions, services: Services) -> None:
     candidates = [profile for profile in usable if profile.model_name not in options.excluded_models]
     if not candidates:
         raise ConflictError("excluded_models", f"no model is left to answer; active are {_names(usable) or 'none'}")
+    if len(usable) == 1 and options.evaluators is None:
+        return
     anybody = [profile.model_copy(update={"is_available": True}) for profile in usable]
     if not any(choose_evaluators(anybody, options, author=each.model_name) for each in candidates):
         field = "evaluators" if options.evaluators else "excluded_models"

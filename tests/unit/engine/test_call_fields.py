@@ -207,7 +207,7 @@ def test_processing_criticism_is_merging_it_and_building_the_prompt() -> None:
 
 @pytest.mark.parametrize("make_error", [ProviderTimeoutError, ProviderOverloadedError])
 def test_a_call_that_fails_after_its_thread_was_cancelled_is_charged_and_not_sent_again(
-    make_error: Callable[[str, str], ProviderError],
+    make_error: type[ProviderError],
 ) -> None:
     cancelled: list[Callable[[], object]] = []
 

@@ -8,11 +8,13 @@ from orchestratex.advance import cancel
 from orchestratex.api.views import view_thread as view_for_http
 from orchestratex.cli.result import describe_score
 from orchestratex.cli.snapshot import view_thread as view_for_cli
-from orchestratex.domain.base import SelectionPhase, Step, StopReason, ThreadStatus
+from orchestratex.domain.base import Role, SelectionPhase, Step, StopReason, ThreadStatus
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import ProviderNotFoundError
+from orchestratex.errors import ConflictError, ProviderNotFoundError
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
+from orchestratex.rules.flow import describe_best_panel
+from tests.make import make_profile
 from tests.support import Reply, World, answer_by_rule, steady
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
@@ -169,3 +171,22 @@ def test_a_running_thread_has_no_note_yet(step: Step) -> None:
 
     assert describe_score(running) == "-"
     assert view_for_http(running).score_note is None
+
+
+def test_where_one_model_alone_can_be_served_it_answers_and_the_lack_of_evaluations_is_said() -> None:
+    world = World(profiles=[make_profile("gpt4", max_output_tokens=500)])
+
+    thread = world.solve("Why is the sky blue?")
+
+    assert thread.thread_status is ThreadStatus.COMPLETED
+    assert thread.final_response
+    assert thread.final_quality_score is None
+    assert describe_best_panel(thread) == "no other model could be asked: no evaluation, no score"
+    assert [each.role for each in world.store.responses_of(thread.id) if each.cost] == [Role.PRIMARY]
+
+
+def test_evaluators_that_are_asked_for_by_name_are_still_required_of_a_single_model() -> None:
+    world = World(profiles=[make_profile("gpt4", max_output_tokens=500)])
+
+    with pytest.raises(ConflictError, match="no evaluator is left"):
+        world.submit("Why is the sky blue?", evaluators=["gpt4"])
