@@ -107,23 +107,17 @@ def _parse_moment(name: str, text: str | None) -> datetime | None:
 
 def _roll_all(since: datetime | None, until: datetime | None, services: Services) -> Rolled:
     """Roll up until nothing is due, a bounded run after the other; returns what all of them did."""
-    from orchestratex.domain.base import Period
     from orchestratex.steps.measure import measure
     from orchestratex.steps.rolling import BEGINNING, Rolled, roll_range
 
-    runs = []
+    done = Rolled()
     if since is not None or until is not None:
-        runs.append(roll_range(since or BEGINNING, until or services.clock(), services))
+        done = roll_range(since or BEGINNING, until or services.clock(), services)
     for _ in range(_MOST_RUNS):
-        runs.append(measure(services))
-        if runs[-1].is_caught_up:
+        done = done.and_then(measure(services))
+        if done.is_caught_up:
             break
-    changed = {
-        period: sorted({start for run in runs for start in run.changed.get(period, [])})
-        for period in Period
-        if any(period in run.changed for run in runs)
-    }
-    return Rolled(sorted({hour for run in runs for hour in run.hours}), changed)
+    return done
 
 
 def _print_csv(windows: Sequence[Mapping[str, Any]]) -> None:

@@ -25,7 +25,9 @@ from orchestratex.rules.windows import make_window
 from orchestratex.steps.services import Services
 from orchestratex.store.base import Mark, RollupState, Store, Written
 
-HOURS_A_RUN: Final = 100  # missed ones, and as many that changed late: a run never takes much longer than a busy hour
+HOURS_A_RUN: Final = 100  # missed ones, and as many that changed late: a run's work is bounded
+_AT_ONCE: Final = 20  # hours; what they are is noted as done before the next ones
+_RUN: Final = timedelta(seconds=60)  # after it a run begins nothing more; tasks are ended after 200 s
 _SETTLING: Final = timedelta(minutes=5)  # an hour is rolled up so long after its end: what is written later marks it
 _BATCH: Final = 500  # threads whose documents are asked for at once
 _HOUR: Final = timedelta(hours=1)
@@ -47,6 +49,13 @@ class Rolled:
         """How many windows were written."""
         return sum(map(len, self.changed.values()))
 
+    def and_then(self, later: Rolled) -> Rolled:
+        """What both did, one after the other."""
+        hours = sorted({*self.hours, *later.hours})
+        periods = [period for period in Period if period in self.changed or period in later.changed]
+        changed = {each: sorted({*self.changed.get(each, ()), *later.changed.get(each, ())}) for each in periods}
+        return Rolled(hours, changed, later.is_caught_up, later.lost)
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -63,10 +72,20 @@ class _Plan:
 def roll_up(services: Services, *, limit: int = HOURS_A_RUN) -> Rolled:
     """Roll up what is due: the open hour, hours that were missed and hours that changed late, `limit` of each.
 
-    Raises StoreUnavailableError.
+    A run that takes long leaves the rest to the next. Raises StoreUnavailableError.
     """
+    end = services.clock() + _RUN
+    run = _roll_some(min(limit, _AT_ONCE), services, with_open=True)
+    left = limit - _AT_ONCE
+    while left > 0 and not run.is_caught_up and not run.lost and services.clock() < end:
+        run = run.and_then(_roll_some(min(left, _AT_ONCE), services, with_open=False))
+        left -= _AT_ONCE
+    return run
+
+
+def _roll_some(limit: int, services: Services, *, with_open: bool) -> Rolled:
     store, now = services.store, services.clock()
-    plan = _make_plan(store, now, limit)
+    plan = _make_plan(store, now, limit, with_open=with_open)
     rolled = roll_hours(plan.hours, services)
     if rolled.lost:
         return Rolled(rolled.hours, rolled.changed, False, rolled.lost)
@@ -109,7 +128,7 @@ def find_hours(store: Store, since: datetime, until: datetime, *, limit: int | N
     return hours
 
 
-def _make_plan(store: Store, now: datetime, limit: int) -> _Plan:
+def _make_plan(store: Store, now: datetime, limit: int, *, with_open: bool) -> _Plan:
     state, open_hour = store.rollup_state(), start_period(Period.HOURLY, now)
     first, begin = _find_begin(store, state, open_hour)
     missed = find_hours(store, begin, open_hour, limit=limit + 1)
@@ -119,7 +138,8 @@ def _make_plan(store: Store, now: datetime, limit: int) -> _Plan:
         settled = min(settled, missed[limit])
     marks = store.due_marks(limit=limit)
     closed = state.closed_until or BEGINNING
-    hours = {*missed[:limit], *(mark.hour for mark in marks if mark.hour < open_hour), open_hour}
+    hours = {*missed[:limit], *(mark.hour for mark in marks if mark.hour < open_hour)}
+    hours |= {open_hour} if with_open else set()
     return _Plan(
         hours=sorted(hour for hour in hours if hour >= closed),
         marks=marks,

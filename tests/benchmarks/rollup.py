@@ -28,13 +28,18 @@ def main() -> None:
     for name, default in (("--threads", 10_000), ("--history", 300_000), ("--an-hour", 14)):
         parser.add_argument(name, type=int, default=default)
     given = parser.parse_args()
-    home = Path(tempfile.mkdtemp(prefix="rollup"))
+    with tempfile.TemporaryDirectory(prefix="rollup") as home:
+        run(Path(home), threads=given.threads, history=given.history, an_hour=given.an_hour)
+
+
+def run(home: Path, *, threads: int, history: int, an_hour: int) -> None:
+    """Measure on a mongod of its own."""
     service = start_mongod(find_binary("mongod"), home / "data", logs=LogFiles(home))
     client = connect(service.uri)
     try:
         store = MongoStore(client, "rollup")
         init_db(store)
-        measure_all(store, threads=given.threads, history=given.history, an_hour=given.an_hour)
+        measure_all(store, threads=threads, history=history, an_hour=an_hour)
     finally:
         client.close()
         service.child.stop(30)

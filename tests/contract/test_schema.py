@@ -264,6 +264,7 @@ ADDED_LATER = {  # documents of older versions lack them, and must still be chan
         "retried_for",
         "is_quarantined",
         "asked_again_for",
+        "attempts_sent",
         "finish_reason",
         "is_partial",
         "output_limit",
@@ -275,6 +276,7 @@ ADDED_LATER = {  # documents of older versions lack them, and must still be chan
         "stands_by",
         "without_schema",
     },
+    "algorithm_metrics": {"open_sessions", "rolls", "sums"},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -20,12 +21,16 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
+from orchestratex.errors import ProviderOverloadedError, ProviderTimeoutError
+from orchestratex.providers.base import CompletionRequest
 from orchestratex.steps.measure import measure
+from orchestratex.steps.reconcile import reconcile
 from orchestratex.steps.rolling import roll_range
 from orchestratex.store.memory import MemoryStore
 from tests.histories import ACTS, STEPS_S, History, StillClock
 from tests.make import make_profile
 from tests.recount import Everything, recount, window_of
+from tests.support import World, answer_by_rule
 
 Act = tuple[str, float, int]
 act = st.tuples(st.sampled_from(sorted(ACTS)), st.sampled_from(STEPS_S), st.integers(0, 200))
@@ -318,3 +323,39 @@ def test_models_that_come_later_are_not_put_into_what_is_past() -> None:
     assert past.quality_metrics.user_satisfaction_rate == 1
     assert "newcomer" in history.store.metrics("hourly", limit=1)[0].model_usage_stats
     assert now.metric_date > past.metric_date
+
+
+def test_attempts_are_counted_as_they_are_sent() -> None:
+    """What providers were asked is what the windows and the profiles count; what waits or is refused unsent is not."""
+    dice = random.Random(3)
+
+    def reply(request: CompletionRequest) -> str:
+        chance = dice.random()
+        if chance < 0.15:
+            raise ProviderOverloadedError(request.model_name, "busy")
+        if chance < 0.2:
+            raise ProviderTimeoutError(request.model_name, "no answer")
+        return answer_by_rule(request)
+
+    world = World(reply)
+    for _ in range(12):
+        world.submit("What is a monad?", max_iterations=2)
+    for _ in range(40):
+        world.run()
+        world.clock.pass_time(60)
+        reconcile(world.services)
+    while not (rolled := measure(world.services)).is_caught_up:
+        assert rolled.hours
+
+    asked = Counter(request.model_name for request in world.provider.requests)
+    months = world.store.metrics("monthly", limit=2)
+    counted: Counter[str] = Counter()
+    for month in months:
+        counted.update({name: model.attempts for name, model in month.model_usage_stats.items()})
+    failed = sum(model.failed_attempts for month in months for model in month.model_usage_stats.values())
+    profiles = {profile.model_name: profile.performance_metrics for profile in world.store.profiles()}
+
+    assert +counted == asked
+    assert 0 < failed < asked.total()
+    assert {name: shown.total_requests for name, shown in profiles.items() if shown.total_requests} == asked
+    assert months[0].system_health.error_rate == pytest.approx(failed / asked.total())
