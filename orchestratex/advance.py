@@ -25,6 +25,7 @@ from orchestratex.steps.respond import respond
 from orchestratex.steps.results import Result
 from orchestratex.steps.select import select
 from orchestratex.steps.services import Services
+from orchestratex.steps.sittings import report_session_end
 from orchestratex.steps.weigh import weigh
 
 _log = logging.getLogger(__name__)
@@ -100,6 +101,9 @@ def end_session(session_id: ObjectId, services: Services) -> bool:
     has_ended = services.store.end_session(session_id, status, services.clock(), is_cancelling=bool(running))
     if not has_ended and not (session.is_cancelling or running):
         return False
+    if has_ended:
+        why = f"by its user, with {len(running)} threads under way" if running else "by its user"
+        report_session_end(session_id, status, why, services)
     cancel_all(session_id, services)
     return has_ended
 

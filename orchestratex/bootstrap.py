@@ -131,11 +131,8 @@ def make_queue(settings: Settings, *, in_background: bool = False) -> CeleryQueu
     return CeleryQueue(make_app(settings), in_background=in_background)
 
 
-def make_services(settings: Settings, *, queue: CeleryQueue | None = None, patience_s: float | None = None) -> Services:
-    """Everything real. Make it once a process, after any fork; importing does nothing.
-
-    `patience_s` is how long MongoDB may be away before an operation raises; people wait less than workers.
-    """
+def make_providers(settings: Settings) -> HttpProviders:
+    """The endpoints of all models, as the settings let them be reached."""
     http = HttpClient(
         pool_size=settings.worker_concurrency,
         connect_timeout_s=settings.connect_timeout_s,
@@ -144,6 +141,14 @@ def make_services(settings: Settings, *, queue: CeleryQueue | None = None, patie
         proxy=settings.proxy,
         known_origins=_known_origins(settings),
     )
+    return HttpProviders(settings, http)
+
+
+def make_services(settings: Settings, *, queue: CeleryQueue | None = None, patience_s: float | None = None) -> Services:
+    """Everything real. Make it once a process, after any fork; importing does nothing.
+
+    `patience_s` is how long MongoDB may be away before an operation raises; people wait less than workers.
+    """
     limits = limits_client(
         settings.redis_url or LOCAL_REDIS,
         master=settings.sentinel_master,
@@ -155,7 +160,7 @@ def make_services(settings: Settings, *, queue: CeleryQueue | None = None, patie
         breaker=RedisBreaker(limits, prefix=settings.broker_prefix),
         store=make_store(settings, patience_s=patience_s),
         queue=queue or make_queue(settings),
-        providers=HttpProviders(settings, http),
+        providers=make_providers(settings),
     )
 
 

@@ -2,6 +2,7 @@
 
 OrchestratexError
 ├── InputError                  bad input: nothing was written
+│   ├── ProfilesError           all that is missing or wrong in what is said about models
 │   ├── NotFoundError
 │   └── ConflictError           well said, but not of what is there now
 ├── CapacityError               as many threads are in flight as may be: nothing was written
@@ -34,6 +35,8 @@ OrchestratexError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -48,6 +51,37 @@ class InputError(OrchestratexError):
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """What is wrong with one field of a model's profile."""
+
+    model_name: str
+    field: str  # a path with dots, such as rate_limits.tokens_per_minute
+    problem: str
+    is_missing: bool = False
+
+
+class ProfilesError(InputError):
+    """Raised when profiles lack fields or break their limits.
+
+    `problems` holds all of it in the order of the rows, and so does the message; `field` and `problem` are the first's.
+    """
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        super().__init__(f"{problems[0].model_name}.{problems[0].field}", problems[0].problem)
+        self.problems = tuple(problems)
+        if len(problems) > 1:
+            names = dict.fromkeys(each.model_name for each in problems)
+            self.args = ("; ".join(_describe_model(name, problems) for name in names),)
+
+
+def _describe_model(name: str, problems: Sequence[FieldProblem]) -> str:
+    mine = [each for each in problems if each.model_name == name]
+    missing = [each.field for each in mine if each.is_missing]
+    wrong = [f"{name}.{each.field}: {each.problem}" for each in mine if not each.is_missing]
+    return "; ".join([*([f"{name} lacks {', '.join(missing)}"] if missing else []), *wrong])
 
 
 class NotFoundError(InputError):

@@ -99,6 +99,13 @@ class Settings(BaseSettings):
     # confidence_score and self_assessment unknown, and saves a short call an iteration
     assessments: Literal["call", "off"] = "call"
 
+    # evaluators of a thread that names none: the cheapest, of different providers. Four cheap ones find what seven find
+    # for a quarter of the money; more of them pay where single evaluators are poor
+    panel_size: int = Field(default=4, ge=1, le=100)
+    # scales the bonus that lets little tried models answer now and then, so that something is learnt of them; 0: the
+    # model that is known or claims to be best always answers
+    exploration: float = Field(default=1.0, ge=0, le=10)
+
     # budgets in US dollars for one UTC day, beside the sessions' own limits; None = no limit
     user_daily_limit: float | None = Field(default=None, ge=0)
     daily_limit: float | None = Field(default=None, ge=0)  # of the whole installation

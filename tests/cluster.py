@@ -79,6 +79,9 @@ class Cluster:
             "ORCHESTRATEX_BROKER_PREFIX": f"{name}:",
             "ORCHESTRATEX_MODELS_BASE_URL": sandbox.base_url,
             "ORCHESTRATEX_MODELS_API_KEY": "sandbox",
+            # every other model evaluates, and the choice of the answering one does not wander: more that can go wrong
+            "ORCHESTRATEX_PANEL_SIZE": "7",
+            "ORCHESTRATEX_EXPLORATION": "0",
             **{f"ORCHESTRATEX_{key.upper()}": str(value) for key, value in settings.items()},
         }
         fields = {key.removeprefix("ORCHESTRATEX_").lower(): value for key, value in self.environment.items()}

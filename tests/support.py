@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from bson import ObjectId
 
@@ -29,7 +30,13 @@ from orchestratex.store.migrations import shipped_profiles
 
 ADMIN_KEY = "sandbox-admin-key"  # of the sandboxes whose faults and ledger tests reach over HTTP
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
+ALL_OTHERS = 7  # of the shipped eight
 Reply = Callable[[CompletionRequest], str | Completion]
+
+
+def steady(**fields: Any) -> Settings:
+    """Settings under which the best known model answers and all others evaluate: more calls that can go wrong."""
+    return Settings(**{"panel_size": ALL_OTHERS, "exploration": 0.0, **fields})
 
 
 class FakeClock:
@@ -68,7 +75,7 @@ class World:
         self.provider = FakeProvider(reply_to or answer_by_rule)
         numbers = itertools.count(1)
         self.services: Services = assemble(
-            settings or Settings(),
+            settings or steady(),
             store=self.store,
             queue=self.queue,
             providers=providers or FakeProviders(self.provider),

@@ -72,7 +72,7 @@ def reconcile_all(self: Any) -> dict[str, int]:
 
 @app.task(name=queue.MEASURE, bind=True)
 def roll_up_metrics(self: Any) -> int:
-    """Roll up the open hour and the models' performance."""
+    """Roll up what is due, and renew the models' performance."""
     note_sender(self.request, services())
     return measure_in_turn(services())
 

@@ -5,7 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from orchestratex.domain.base import Period
+from orchestratex.domain.inputs import Moment
 from orchestratex.steps.services import Services
+from orchestratex.steps.windows import MAX_WINDOWS, view_windows
 
 
 def make_router(services: Services) -> APIRouter:
@@ -13,9 +15,13 @@ def make_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/v1/metrics", tags=["metrics"])
 
     @router.get("")
-    def get_windows(period: Period = Period.HOURLY, limit: Annotated[int, Query(ge=1, le=1000)] = 24) -> dict[str, Any]:
+    def get_windows(
+        period: Period = Period.HOURLY,
+        since: Annotated[Moment | None, Query(alias="from", description="windows that begin then or later")] = None,
+        until: Annotated[Moment | None, Query(alias="to", description="windows that begin before")] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_WINDOWS)] = 24,
+    ) -> dict[str, Any]:
         """The latest windows of a length, the latest first."""
-        windows = services.store.metrics(period.value, limit=limit)
-        return {"period": period.value, "windows": [window.model_dump(mode="json") for window in windows]}
+        return view_windows(period, services.store, since=since, until=until, limit=limit)
 
     return router

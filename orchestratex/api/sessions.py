@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from orchestratex.advance import end_session
 from orchestratex.api.views import IdText, SessionChange, SessionView, view_session
 from orchestratex.steps.services import Services
+from orchestratex.steps.sittings import report_rating
 from orchestratex.steps.submit import SessionRequest, open_session
 
 
@@ -33,6 +34,7 @@ def make_router(services: Services) -> APIRouter:
         wanted = ObjectId(session_id)
         services.store.get_session(wanted)
         services.store.set_session(wanted, {"user_satisfaction": change.user_satisfaction})
+        report_rating(wanted, change.user_satisfaction, services)
         return view_session(services.store.get_session(wanted))
 
     @router.post("/{session_id}/end")

@@ -11,6 +11,7 @@ from orchestratex.domain.base import ThreadStatus
 from orchestratex.errors import ConflictError
 from orchestratex.steps.retry import retry
 from orchestratex.steps.services import Services
+from orchestratex.steps.sittings import report_acceptance
 from orchestratex.steps.submit import (
     SessionRequest,
     ThreadRequest,
@@ -57,10 +58,12 @@ def make_router(services: Services) -> APIRouter:
     def accept_one(thread_id: IdText, change: ThreadChange) -> ThreadView:
         """Say whether the user accepts the final response."""
         wanted = ObjectId(thread_id)
-        status = services.store.get_thread(wanted).thread_status
+        thread = services.store.get_thread(wanted)
+        status = thread.thread_status
         if status is not ThreadStatus.COMPLETED:
             raise ConflictError("user_accepted", f"there is no final response to accept: the thread is {status.value}")
         services.store.set_thread(wanted, {"user_accepted": change.user_accepted})
+        report_acceptance(thread, is_accepted=change.user_accepted, services=services)
         return view_thread(services.store.get_thread(wanted))
 
     return router

@@ -19,7 +19,7 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.rules.rollup import end_period, start_period
+from orchestratex.rules.periods import end_period, start_period
 from orchestratex.store.base import COLLECTIONS, Store
 
 

@@ -52,14 +52,19 @@ def parse_thread(data: dict[str, object]) -> ThreadRequest:
 
 def parse_session(cost_limit: float | None, session: str | None) -> SessionRequest | ObjectId:
     """The named session's id, or a request for a new one. Raises InputError."""
-    from orchestratex.steps.submit import SessionRequest, parse_request
-
     if session is None:
-        request: SessionRequest = parse_request(SessionRequest, {"user_id": _user_name(), "cost_limit": cost_limit})
-        return request
+        return plan_own_session(cost_limit)
     if cost_limit is not None:
         raise InputError("cost_limit", "belongs to the session, which has its own; leave it out or open a new session")
     return parse_id("session_id", session)
+
+
+def plan_own_session(cost_limit: float | None) -> SessionRequest:
+    """A request for a new session of this machine's user; the limit is in US dollars. Raises InputError."""
+    from orchestratex.steps.submit import SessionRequest, parse_request
+
+    request: SessionRequest = parse_request(SessionRequest, {"user_id": _user_name(), "cost_limit": cost_limit})
+    return request
 
 
 def require_models(services: Services) -> None:
@@ -69,8 +74,8 @@ def require_models(services: Services) -> None:
     if not services.usable_profiles():
         raise InputError(
             "models",
-            "no active model can be reached from here; set a provider's key (`orchestratex models` shows them), or "
-            "ORCHESTRATEX_MODELS_BASE_URL",
+            "no active model can be reached from here; set a provider's key (`orchestratex models` shows them) or "
+            "ORCHESTRATEX_MODELS_BASE_URL, or add a model whose endpoint needs no key; start a stack that runs again",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from bson import ObjectId
 
@@ -22,6 +23,16 @@ from orchestratex.steps.submit import (
     submit,
     submit_new,
 )
+
+
+class Work(Protocol):
+    """What a command has to have done by workers."""
+
+    def submit(self, services: Services) -> None:
+        """Hand it in, once, however often it is called."""
+
+    def end(self, services: Services) -> None:
+        """Leave nothing open."""
 
 
 class Job:

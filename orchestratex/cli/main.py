@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from orchestratex import __version__
-from orchestratex.cli import models, serve, show, solve, stack, stop, submit, trace
+from orchestratex.cli import metrics, models, serve, show, solve, stack, stop, submit, trace
 from orchestratex.errors import InputError, OrchestratexError
 from orchestratex.terminal import escape
 
@@ -55,6 +55,7 @@ app.command()(trace.trace)
 app.command()(stop.cancel)
 app.command()(stop.retry)
 app.add_typer(models.app, name="models")
+app.add_typer(metrics.app, name="metrics")
 app.command("init-db")(stack.init_db)
 app.command()(serve.sandbox)
 app.command()(serve.api)

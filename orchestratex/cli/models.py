@@ -8,13 +8,11 @@ import typer
 
 from orchestratex.cli import check, profiles, refresh
 from orchestratex.errors import InputError
-from orchestratex.providers.origins import KeyOrigins
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestratex.domain.profile import Profile
-    from orchestratex.settings import Settings
 
 COLUMNS = (
     "model",
@@ -52,26 +50,27 @@ def models(
 def list_models(*, json: bool) -> None:
     """Print the list."""
     from orchestratex.cli import reach
+    from orchestratex.cli.access import describe_access, explain_absence
     from orchestratex.cli.inputs import read_settings
     from orchestratex.cli.output import print_json, print_table, say
     from orchestratex.domain.profile import priced_today
 
-    settings = read_settings()
-    with reach.reach_store(settings) as reached:
+    with reach.reach_store(read_settings()) as reached:
         now = reached.services.clock()
         known = [priced_today(profile, now) for profile in reached.services.store.profiles()]
-    is_sandbox = reached.stack is not None and not settings.models_base_url and not settings.provider_keys()
-    views = [view_model(profile, describe_reach(profile, settings, is_sandbox=is_sandbox)) for profile in known]
-    for view, profile in zip(views, known, strict=True):
-        view["is_key_withheld"] = view["reached_by"] is None and is_key_withheld(profile, settings)
-        view["retirement"] = _find_retirement(profile, now)
+        views = [view_model(profile, describe_access(profile, reached)) for profile in known]
+        absences = [explain_absence(profile, reached) for profile in known]
+        for view, profile in zip(views, known, strict=True):
+            is_withheld = reached.services.providers.why_withheld(profile) is not None
+            view["is_key_withheld"] = view["reached_by"] is None and is_withheld
+            view["retirement"] = _find_retirement(profile, now)
     if json:
         print_json(views)
-    else:
-        print_table(COLUMNS, [_make_row(view) for view in views])
-        for view in views:
-            if view["is_active"] and view["retirement"]:
-                say(f"{view['model_name']}: {view['retirement']}; `orchestratex models refresh` shows what to do")
+        return
+    print_table(COLUMNS, [_make_row(view, absence) for view, absence in zip(views, absences, strict=True)])
+    for view in views:
+        if view["is_active"] and view["retirement"]:
+            say(f"{view['model_name']}: {view['retirement']}; `orchestratex models refresh` shows what to do")
 
 
 def _find_retirement(profile: Profile, now: datetime) -> str | None:
@@ -80,24 +79,6 @@ def _find_retirement(profile: Profile, now: datetime) -> str | None:
 
     retirement = warn_of(profile.provider, profile.model_version, now.date())
     return retirement.text if retirement else None
-
-
-def describe_reach(profile: Profile, settings: Settings, *, is_sandbox: bool) -> str | None:
-    """By what this installation reaches a model; None when it cannot."""
-    if is_sandbox:
-        return "sandbox"
-    if settings.models_base_url:
-        return "gateway"
-    if profile.provider in settings.provider_keys() and not is_key_withheld(profile, settings):
-        return "key"
-    return None if profile.api_key_required else "open endpoint"
-
-
-def is_key_withheld(profile: Profile, settings: Settings) -> bool:
-    """Whether the provider's key is set, and does not go to this model's address; `models check` says why."""
-    origins = KeyOrigins(settings.further_origins())
-    is_set = profile.provider in settings.provider_keys()
-    return is_set and origins.why_withheld(profile.provider, profile.api_endpoint) is not None
 
 
 def view_model(profile: Profile, reached_by: str | None) -> dict[str, Any]:
@@ -121,7 +102,7 @@ def view_model(profile: Profile, reached_by: str | None) -> dict[str, Any]:
     }
 
 
-def _make_row(view: dict[str, Any]) -> list[str]:
+def _make_row(view: dict[str, Any], absence: str) -> list[str]:
     from orchestratex.cli.output import format_score
 
     is_available = view["is_active"] and view["is_available"]
@@ -130,7 +111,7 @@ def _make_row(view: dict[str, Any]) -> list[str]:
         view["provider"],
         view["model_version"],
         "yes" if is_available else ("no" if view["is_active"] else "switched off"),
-        view["reached_by"] or ("key withheld: see check" if view["is_key_withheld"] else "no key is set"),
+        view["reached_by"] or absence,
         f"{view['usd_per_million_input_tokens']:g}",
         f"{view['usd_per_million_output_tokens']:g}",
         str(view["max_concurrent_calls"] or "-"),

@@ -3,17 +3,19 @@
 # ruff: noqa: ARG001 - options are read by name from the context, one for each field of a profile
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from orchestratex.errors import InputError
+from orchestratex.errors import InputError, ProfilesError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from orchestratex.errors import FieldProblem
     from orchestratex.steps.profiles import ProfilePlan
     from orchestratex.store.base import Store
 
@@ -85,12 +87,15 @@ def add(
     fields = _read_fields(context)
     if not target.endswith(".toml"):
         row = {**fields, "model_name": target}
-        _change(lambda store, now: add_profiles([row], store, now=now, priced_on=_day(now)), is_json=json)
+        with _told_by_option(context):
+            _change(
+                lambda store, now: add_profiles([row], store, now=now, priced_on=_day(now)), is_json=json, is_new=True
+            )
         return
     if fields:
         raise InputError(next(iter(fields)), "is no option beside a file, which says everything itself")
     rows = read_profiles(Path(target), field="FILE")
-    _change(lambda store, now: add_profiles(rows, store, now=now), is_json=json)
+    _change(lambda store, now: add_profiles(rows, store, now=now), is_json=json, is_new=True)
 
 
 def edit(
@@ -123,7 +128,8 @@ def edit(
     from orchestratex.steps.profiles import edit_profile
 
     fields = _read_fields(context)
-    _change(lambda store, now: edit_profile(name, fields, store, now=now, priced_on=_day(now)), is_json=json)
+    with _told_by_option(context):
+        _change(lambda store, now: edit_profile(name, fields, store, now=now, priced_on=_day(now)), is_json=json)
 
 
 def enable(names: Names, json: Json = False) -> None:
@@ -152,20 +158,52 @@ def _read_fields(context: typer.Context) -> dict[str, Any]:
     return {**given, **prices, **({"rate_limits": limits} if limits else {})}
 
 
-def _change(write: Callable[[Store, datetime], ProfilePlan], *, is_json: bool) -> None:
-    from orchestratex.cli import reach
-    from orchestratex.cli.inputs import read_settings
-    from orchestratex.cli.output import print_json, print_line
+@contextmanager
+def _told_by_option(context: typer.Context) -> Iterator[None]:
+    """Name what is missing or wrong as it is typed: by its options, prices for a million tokens."""
+    options = {str(param.name): param.opts[0] for param in context.command.params}
+    try:
+        yield
+    except ProfilesError as error:
+        missing = [_name_option(each, options) for each in error.problems if each.is_missing]
+        wrong = [
+            f"{_name_option(each, options)}: {_describe_limit(each)}" for each in error.problems if not each.is_missing
+        ]
+        parts = [*([f"give {', '.join(missing)}"] if missing else []), *wrong]
+        raise InputError(error.problems[0].model_name, "; ".join(parts)) from error
 
-    with reach.reach_store(read_settings()) as reached:
+
+def _name_option(problem: FieldProblem, options: Mapping[str, str]) -> str:
+    return next((options[part] for part in problem.field.split(".") if part in options), problem.field)
+
+
+def _describe_limit(problem: FieldProblem) -> str:
+    from orchestratex.steps.profiles import MAX_PRICE
+
+    if problem.field.startswith("cost_per_"):
+        return f"must be from 0 to {MAX_PRICE * _MILLION:g}, in US dollars per million tokens"
+    return problem.problem.replace("max_context_length", "--context")
+
+
+def _change(write: Callable[[Store, datetime], ProfilePlan], *, is_json: bool, is_new: bool = False) -> None:
+    from orchestratex.cli import reach
+    from orchestratex.cli.access import describe_change
+    from orchestratex.cli.inputs import read_settings
+    from orchestratex.cli.output import print_json, print_line, say
+
+    settings = read_settings()
+    with reach.reach_store(settings) as reached:
         plan = write(reached.services.store, reached.services.clock())
+        added = [profile.model_name for profile in plan.added]
+        notes = describe_change([*added, *plan.changes_by_name], reached, settings, is_new=is_new)
     if is_json:
         changed = {name: list(changes) for name, changes in plan.changes_by_name.items()}
-        added = [profile.model_name for profile in plan.added]
         print_json({"added": added, "changed": changed, "unchanged": plan.unchanged})
-        return
-    for line in plan.describe():
-        print_line(line)
+    else:
+        for line in plan.describe():
+            print_line(line)
+    for note in notes:
+        say(note)
 
 
 def _day(now: datetime) -> str:

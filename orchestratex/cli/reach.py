@@ -16,6 +16,7 @@ from orchestratex.cli.output import say
 from orchestratex.errors import LocalStackError
 from orchestratex.local import LocalStack, local_stack
 from orchestratex.local.pids import is_alive
+from orchestratex.local.plan import KEYED_PROVIDERS
 from orchestratex.local.state import home_directory, read_state
 from orchestratex.settings import Settings
 from orchestratex.steps.profiles import load_profiles
@@ -24,7 +25,6 @@ from orchestratex.store.migrations import init_db
 from orchestratex.store.profiles import read_profiles
 
 WORKING = ("worker", "control", "beat")
-NO_MODELS = "http://127.0.0.1:9/v1"  # commands that read call no model: no sandbox need be started for them
 READER_S = 30.0  # a command that only reads holds the servers no longer than this
 LOOK_S = 0.3
 PATIENCE_S = 5.0  # a person waits no longer for a database that is away
@@ -70,21 +70,20 @@ def is_stack_running(settings: Settings) -> bool:
 def reach_store(settings: Settings, *, with_models: bool = False) -> Iterator[Reached]:
     """Services for commands that need no worker: without a running stack the servers alone are started meanwhile.
 
-    `with_models` starts the sandbox beside them where no other model is set.
+    `with_models` starts the sandbox beside them where no other model can be served.
     """
     if names_services(settings):
         with open_services(settings) as services:
             services.store.ping()
             yield Reached(services)
         return
-    no_models = {} if with_models else {"models_base_url": settings.models_base_url or NO_MODELS}
     with (
-        local_stack(
-            settings.model_copy(update=no_models),
-            processes=(),
-            quiet=True,
+        open_stack(
+            settings,
+            (),
+            accept=lambda stack: not with_models or stack.is_owner or KEYED_PROVIDERS in stack.environment,
             on_event=_ignore,
-            before_processes=lambda e: prepare_database(settings, e),
+            calls_models=with_models,
         ) as stack,
         open_services(apply_environment(settings, stack.environment)) as services,
     ):
@@ -106,7 +105,6 @@ def reach_workers(settings: Settings, *, prepare: Prepare, worker_count: int = 1
         return
 
     def prepare_stack(environment: dict[str, str]) -> None:
-        prepare_database(settings, environment)
         with open_services(apply_environment(settings, environment)) as services:
             prepare(services)
 
@@ -130,12 +128,17 @@ def open_stack(
     processes: Sequence[str],
     *,
     accept: Callable[[LocalStack], bool],
-    before_processes: Callable[[dict[str, str]], None],
+    before_processes: Callable[[dict[str, str]], None] = lambda _environment: None,
     worker_count: int = 1,
     quiet: bool = True,
+    calls_models: bool = True,
     on_event: Callable[[str], None] = say,
 ) -> Iterator[LocalStack]:
-    """Join or start a stack that `accept` takes, waiting for one that will soon end. Raises LocalStackError."""
+    """Join or start a stack that `accept` takes, waiting for one that will soon end. Raises LocalStackError.
+
+    The database of one that starts is brought to its present form. Where no model in it can be served, and no key and
+    no gateway is set, the sandbox plays.
+    """
     deadline = time.monotonic() + READER_S
     while True:
         with ExitStack() as held:
@@ -146,7 +149,11 @@ def open_stack(
                     worker_count=worker_count,
                     quiet=quiet,
                     on_event=on_event,
+                    prepare_database=lambda environment: prepare_database(
+                        settings, environment, forgets_health=bool(processes)
+                    ),
                     before_processes=before_processes,
+                    calls_models=calls_models,
                 )
             )
             if accept(stack):
@@ -172,7 +179,7 @@ def has_workers(stack: LocalStack) -> bool:
 
 
 def apply_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:
-    """The settings as a process of the stack sees them."""
+    """The settings as a process of the stack sees them, but for keys that this process has not been given."""
     names = {
         "mongodb_uri": "ORCHESTRATEX_MONGODB_URI",
         "redis_url": "ORCHESTRATEX_REDIS_URL",
@@ -182,7 +189,21 @@ def apply_environment(settings: Settings, environment: Mapping[str, str]) -> Set
     key = environment.get("ORCHESTRATEX_MODELS_API_KEY")
     if key is not None:
         update["models_api_key"] = SecretStr(key)
-    return settings.model_copy(update=update)
+    return settings.model_copy(update={**_apply_reach(settings, environment), **update})
+
+
+def _apply_reach(settings: Settings, environment: Mapping[str, str]) -> dict[str, object]:
+    """By what the stack's workers reach models: a key or gateway of ours alone would not help them."""
+    keyed = environment.get(KEYED_PROVIDERS)
+    if keyed is None:
+        return {}
+    keyless = set(settings.provider_keys()) - set(keyed.split(","))
+    return {
+        **{f"{provider}_api_key": None for provider in keyless},
+        "keyed_providers": keyed,
+        "key_origins": environment.get("ORCHESTRATEX_KEY_ORIGINS"),
+        "models_base_url": None,
+    }
 
 
 @contextmanager
@@ -218,9 +239,20 @@ def init_database(settings: Settings) -> list[str]:
         store.close()
 
 
-def prepare_database(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Bring the database of a stack that starts to its present form."""
-    init_database(apply_environment(settings, environment))
+def prepare_database(settings: Settings, environment: Mapping[str, str], *, forgets_health: bool = False) -> bool:
+    """Bring the database of a stack that starts to its present form; whether an active model can be served.
+
+    With `forgets_health` every model counts as available: since the last stack found one out of reach, its server may
+    have been started or its key set, and the next probe is a minute away.
+    """
+    applied = apply_environment(settings, environment)
+    init_database(applied)
+    with open_services(applied) as services:
+        usable = services.usable_profiles()
+        for profile in services.cache.all() if forgets_health else ():
+            if not profile.is_available:
+                services.store.update_profile(profile.model_name, {"is_available": True})
+        return bool(usable)
 
 
 def _ignore(_event: str) -> None:

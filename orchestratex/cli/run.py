@@ -6,20 +6,23 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from orchestratex.cli import reach
+from orchestratex.cli.access import describe_models
 from orchestratex.cli.follow import StackEndedError
-from orchestratex.cli.jobs import Job, Resumption
+from orchestratex.cli.jobs import Work
 from orchestratex.cli.output import say
 from orchestratex.cli.reach import Reached
+from orchestratex.errors import UnavailableError
 from orchestratex.settings import Settings
+from orchestratex.steps.measure import measure
+from orchestratex.steps.services import Services
 
-SANDBOX_NOTE: Final = "No provider key is set: the sandbox's models answer, by rule and at no cost."
 STACKS: Final = 3  # that are tried: those of other commands may end under a job
 
 _Seen = TypeVar("_Seen")
 
 
 def run_job(
-    job: Job | Resumption,
+    job: Work,
     settings: Settings,
     follow: Callable[[Reached], _Seen],
     *,
@@ -30,13 +33,23 @@ def run_job(
     for left in reversed(range(STACKS)):
         try:
             with reach.reach_workers(settings, prepare=job.submit, worker_count=worker_count) as reached:
-                if reached.uses_sandbox and not is_silent:
-                    say(SANDBOX_NOTE)
+                for note in () if is_silent else describe_models(reached, settings):
+                    say(note)
                 seen = follow(reached)
                 job.end(reached.services)
+                if reached.stack is not None:  # it ends with us, before its beat comes round
+                    _measure(reached.services)
                 return seen, reached.uses_sandbox
         except StackEndedError as error:
             if not left:
                 raise
             say(f"{error} Starting one of our own.")
     raise AssertionError("the last try returns or raises")
+
+
+def _measure(services: Services) -> None:
+    """Roll up what there is; where that fails the next start does it."""
+    try:
+        measure(services)
+    except UnavailableError as error:
+        say(f"The metrics are not rolled up yet: {error}")

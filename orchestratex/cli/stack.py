@@ -27,7 +27,6 @@ def up(
         settings,
         (*PROCESSES, "flower") if flower else PROCESSES,
         accept=lambda stack: stack.is_owner or reach.refuse_second(stack, settings),
-        before_processes=lambda environment: reach.prepare_database(settings, environment),
         worker_count=workers,
         quiet=False,
     ) as stack:
@@ -66,11 +65,13 @@ def init_db(
 
 def describe_stack(stack: LocalStack, api_host: str) -> list[str]:
     """Where what runs can be found."""
+    from orchestratex.cli.access import SANDBOX_NOTE
+
     lines = []
     if "api" in stack.ports:
         lines.append(f"API on http://{api_host}:{stack.ports['api']} (its description: /docs)")
     if "flower" in stack.ports:
         lines.append(f"Flower on http://127.0.0.1:{stack.ports['flower']}")
     if stack.uses_sandbox:
-        lines.append("No provider key is set: the sandbox's models answer, by rule and at no cost")
+        lines.append(SANDBOX_NOTE)
     return [*lines, "Ctrl-C ends all of it"]

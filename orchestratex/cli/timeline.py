@@ -27,13 +27,19 @@ def draw_trace(documents: ThreadDocuments) -> Tree:
     stop = f", stopped: {thread.stop_reason.value}" if thread.stop_reason else ""
     tree = Tree(f"Thread {thread.id}: {thread.thread_status.value}{stop}, score {describe_score(thread)}")
     _draw_head(tree, documents)
-    for iteration in range(1, thread.current_iteration + 1):
+    for iteration in range(1, _last_iteration(documents) + 1):
         _draw_iteration(tree, iteration, documents)
     for selection in documents.selections:
         if selection.selection_phase is SelectionPhase.FINAL:
             _draw_selection(tree, selection)
     _draw_events(tree, documents)
     return tree
+
+
+def _last_iteration(documents: ThreadDocuments) -> int:
+    """The last iteration in which anything was done: one that brought no answer does not count in the thread."""
+    asked = [response.iteration_number for response in documents.responses]
+    return max([*asked, *(selection.iteration_number for selection in documents.selections)], default=0)
 
 
 def _draw_head(tree: Tree, documents: ThreadDocuments) -> None:
@@ -113,6 +119,8 @@ def _draw_response(tree: Tree, response: Response) -> None:
     if response.self_assessment:
         confidence = format_score(response.confidence_score)
         branch.add(f"its author, confidence {confidence}: {shorten(response.self_assessment, EXCERPT)}")
+    if response.retried_for:
+        branch.add(f"an attempt failed: {shorten(response.retried_for, EXCERPT)}")
     if response.error_message:
         branch.add(f"error: {shorten(response.error_message, EXCERPT)}")
 

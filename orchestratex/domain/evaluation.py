@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 
 from orchestratex.domain.base import (
@@ -15,6 +17,8 @@ from orchestratex.domain.base import (
     Usd,
     UtcDate,
 )
+
+PROMPT_WITH_RESPONSE: Final = "prompt_sent of the response with this _id"  # what stands for the prompt when stored
 
 
 class Criteria(Record):
@@ -55,7 +59,7 @@ class Evaluation(Document):
     alternative_approaches: str
     evaluator_confidence: Score
     evaluator_speciality_match: Score
-    evaluation_prompt_used: str
+    evaluation_prompt_used: str  # the response's prompt_sent; kept there alone, and filled in by the store when read
     evaluation_time: Millis
     tokens_used: Count
     cost: Usd

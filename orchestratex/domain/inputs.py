@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from orchestratex.domain.base import MAX_ITERATIONS, ModelName
 
@@ -35,6 +37,21 @@ def _require_unique(names: list[str]) -> list[str]:
     return names
 
 
+def parse_moment(value: Any) -> datetime:
+    """A day (its midnight) or a moment as ISO 8601 writes them; UTC where it names no zone. Raises ValueError."""
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, str) and _MOMENT.fullmatch(value):
+        try:
+            return parse_moment(datetime.fromisoformat(value.upper()))
+        except (ValueError, OverflowError):
+            pass  # a month of 32 days, an hour of 61 minutes
+    raise ValueError("must be a day or a moment in UTC, such as 2026-12-31 or 2026-12-31T18:00:00Z")
+
+
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
+_A_MOMENT: Final = {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}
+Moment = Annotated[datetime, BeforeValidator(parse_moment), WithJsonSchema(_A_MOMENT)]
 _A_NUMBER: Final = BeforeValidator(_require_number)
 Truth = Annotated[bool, BeforeValidator(_require_truth)]
 ModelNames = Annotated[

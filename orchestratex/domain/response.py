@@ -88,33 +88,36 @@ class Response(Leased):
     model_name: ModelName
     role: Role
     response_type: ResponseType
-    response_text: str | None = None  # until completed
+    response_text: str | None = None  # of completed calls alone: what came of others is in `completion`
 
-    prompt_sent: str | None = None  # until sent
-    context_provided: str = ""
+    prompt_sent: str | None = None  # as it left last; until sent
+    prompt_time: Millis | None = added(None)  # what putting it together took, of the last attempt; until sent
+    context_provided: str = ""  # the caller's, empty where none was given; on calls that ask again, too
     asked_again_for: str | None = added(None)  # what was wrong with the reply that this call asks for again
-    parent_response_id: Id | None = None
-    criticism_addressed: list[Id] = []
+    parent_response_id: Id | None = None  # the response that it improves, evaluates or assesses; None: a first answer
+    criticism_addressed: list[Id] = []  # the evaluations that a revision answers
 
-    response_time: Millis | None = None
-    tokens_used: Usage | None = None  # until charged
+    response_time: Millis | None = None  # of the last attempt, from sending to answer or failure; None: not sent
+    tokens_used: Usage | None = None  # sum of the attempts; until charged
     cost: Usd | None = None  # sum of the attempts; None until one was sent
 
     # an answer's: what its author said in a call of its own beside the panel, None where that is switched off, failed
     # or came too late; an evaluator's confidence is that in its evaluation
     confidence_score: Score | None = None
     self_assessment: str | None = None
-    is_selected_best: bool = False
+    is_selected_best: bool = False  # true for exactly one response of an ended thread that has one
     is_partial: bool = added(False)  # its text is not whole: the output limit or a filter ended it
     stands_by: bool = added(False)  # not whole, and shown only where no other answer comes
-    selection_score: Score | None = None
+    selection_score: Score | None = None  # its panel's aggregate; None: an evaluator's call, or nothing was weighed
 
+    # superseded: its model was replaced, the quorum left it behind, or its thread ended first
     status: ResponseStatus = ResponseStatus.PENDING
     is_quarantined: bool = added(False)  # given up because it failed at the same place again and again
-    error_message: str | None = None
+    error_message: str | None = None  # of failed calls alone
+    retried_for: str | None = added(None)  # why its last attempt but one failed; None: none did
 
-    timestamp: UtcDate
-    processing_duration: Millis | None = None
+    timestamp: UtcDate  # when it was asked for
+    processing_duration: Millis | None = None  # from then until it was over, waiting and all attempts included
 
     domain: Domain | None = None  # the thread's, so that a model's record in a domain is one query
 
@@ -126,9 +129,10 @@ class Response(Leased):
     seat_wait_ms: Millis = added(0.0)  # how long it has waited in all
 
     # the ledger
-    purpose: Purpose
-    ordinal: Count = 0
-    sent_at: UtcDate | None = None  # set just before the request leaves
+    purpose: Purpose  # with thread, iteration, role, model and ordinal the unique key of a paid call
+    ordinal: Count = 0  # tells calls of one purpose apart
+    sent_at: UtcDate | None = None  # set just before the request leaves: from then on money may be owed
+    attempts_sent: Count | None = added(None)  # requests that left, of all attempts; None: none, or not counted yet
     completion: Completion | None = None  # saved raw, before parsing
     finish_reason: FinishReason | None = added(None)  # the completion's, for who reads without it
     output_limit: Count | None = added(None)  # tokens that the last attempt was allowed; until sent

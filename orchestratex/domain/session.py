@@ -27,7 +27,7 @@ class SessionSettings(Record):
     cost_limit: Usd | None = None  # US dollars for the whole session; None = no limit
     quality_threshold: Score | None = None  # a thread stops as soon as its score reaches this
     selection_strategy: Strategy = Strategy.HYBRID
-    evaluators: list[ModelName] | None = None  # the panel; None = every other active model
+    evaluators: list[ModelName] | None = None  # the panel; None = a few cheap others, of different providers
     deadline_s: Annotated[float, Field(gt=0)] | None = added(None)  # of each thread; None = the installation's
 
 
@@ -51,6 +51,7 @@ class Session(Document):
     total_cost_nanos: Nanos = 0
     held_nanos: Nanos = 0  # sum of `reservations`
     excess_nanos: Nanos = added(0)  # what calls cost beyond what was set aside for them: above 0 no further one is paid
-    reservations: dict[str, Nanos] = {}  # worst case of each call that may still be charged, by <response>_<attempt>
-    unheld: dict[str, Nanos] = added({})  # what calls cost that were to cost nothing, by the same key
+    # worst case of each call that may still be charged, by <response>_<attempt>; of a panel to come, by <thread>_panel
+    reservations: dict[str, Nanos] = {}
+    unheld: dict[str, Nanos] = added({})  # what calls cost that were to cost nothing, by <response>_<attempt>
     estimates: dict[str, Nanos] = {}  # charged at the worst case because nobody knows better yet, by the same key

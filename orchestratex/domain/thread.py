@@ -53,7 +53,7 @@ class IterationScore(Record):
     evaluators: Count = 0  # whose evaluations came and could be read
     asked: Count | None = added(None)  # evaluators that the panel should have had; None: not known, of older threads
     confidence: Score | None = added(None)  # how far the score can be trusted; see rules.scoring.panel_confidence
-    severe: Count = 0  # severe criticisms in it
+    severe: Count = 0  # severe criticisms on which two evaluators agree; see rules.severity
     improved: bool = False  # better than the best before it by more than the evaluators' noise
 
 
@@ -68,39 +68,40 @@ class Thread(Leased):
     complexity_level: Complexity | None = None  # until analysed
     estimated_difficulty: Score | None = None  # until analysed
     language: str | None = None  # ISO 639-1, until analysed; "und" when no language is recognised
-    context: str | None = None
+    context: str | None = None  # the caller's; None: not given
 
-    current_iteration: int = Field(default=1, ge=1, le=MAX_ITERATIONS)
-    max_iterations_reached: bool = False
-    best_model_id: ModelName | None = None
-    best_response_id: Id | None = None
+    current_iteration: int = Field(default=1, ge=1, le=MAX_ITERATIONS)  # once ended: the last one that has an answer
+    max_iterations_reached: bool = False  # the last iteration that was allowed has an answer
+    best_model_id: ModelName | None = None  # its author
+    best_response_id: Id | None = None  # the truth about which one is best; from the first completed answer on
 
     thread_status: ThreadStatus = ThreadStatus.INITIALIZING
-    failure_reason: str | None = None
+    failure_reason: str | None = None  # of failed threads alone, once ended
 
-    final_response: str | None = None
-    final_quality_score: Score | None = None
+    final_response: str | None = None  # the best response's text, once ended
+    final_quality_score: Score | None = None  # the best panel's aggregate so far; None: nothing was weighed
     final_finish_reason: FinishReason | None = added(None)  # why the final response's model stopped writing
     is_final_partial: bool = added(False)  # the final response is not whole: the output limit or a filter ended it
-    user_accepted: bool | None = None
+    user_accepted: bool | None = None  # until the user says
 
-    total_models_involved: Count = 0
+    # counted from the responses while it runs, once more at its end, and when a late charge comes
+    total_models_involved: Count = 0  # models with a completed call
     total_tokens_used: Count = 0
-    total_cost: Usd = 0.0
-    total_time_spent: Millis = 0
+    total_cost: Usd = 0.0  # US dollars, total_cost_nanos for people
+    total_time_spent: Millis = 0  # from created_at to completed_at; 0 while it runs
 
     created_at: UtcDate
     updated_at: UtcDate
-    completed_at: UtcDate | None = None
+    completed_at: UtcDate | None = None  # until ended
 
     # the state machine
     due_step: Step | None = Step.ANALYSE  # None: terminal
     is_queued: bool = added(False)  # stands in line for a place: nobody works on it yet
     moves: Count = 0  # raised by every move; part of every compare-and-set
-    stop_reason: StopReason | None = None
+    stop_reason: StopReason | None = None  # None: it runs
     options: ThreadOptions = ThreadOptions()
     total_cost_nanos: Nanos = 0
-    scores: list[IterationScore] = []
+    scores: list[IterationScore] = []  # of iterations that were weighed, or for whose panel no money was left
     panel_size: Count | None = added(None)  # evaluators that the present panel should have
     failed_models: list[ModelName] = []  # could not answer in this thread: not selected again
     panel_deadline: UtcDate | None = None  # after it a panel is weighed with what has come
@@ -109,6 +110,7 @@ class Thread(Leased):
     stopped_at: Step | None = added(
         None
     )  # the step that was due when the thread went to its end: where a retry resumes
+    stopped_in: Count | None = added(None)  # the iteration in which it stood then
     retries: Count = added(0)  # how often the ended thread was taken up again
 
     @property

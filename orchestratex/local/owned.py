@@ -18,7 +18,14 @@ from orchestratex.local.directory import make_private_directory
 from orchestratex.local.mongod import start_mongod
 from orchestratex.local.output import LogFiles, Output, PrefixedOutput
 from orchestratex.local.pids import mark_process
-from orchestratex.local.plan import Request, choose_ports, make_commands, model_environment, process_environment
+from orchestratex.local.plan import (
+    Request,
+    choose_ports,
+    make_commands,
+    model_environment,
+    process_environment,
+    reach_environment,
+)
 from orchestratex.local.ports import free_port, is_held_by
 from orchestratex.local.redis_server import start_redis
 from orchestratex.local.service import START_TRIES, Service
@@ -44,7 +51,7 @@ class OwnedStack:
         self._processes: Supervisor | None = None
         self._save_lock = threading.Lock()
         self._started_at = datetime.now(UTC)
-        self.uses_sandbox = request.uses_sandbox
+        self.uses_sandbox = request.may_use_sandbox  # until the profiles can be read
         self.environment: dict[str, str] = {}
         self.ports: dict[str, int] = {}
 
@@ -61,8 +68,8 @@ class OwnedStack:
             self._processes = self._make_supervisor()
             self._start_sandbox(self._processes)  # it needs no server, and comes up while these do
             self._start_servers()
+            self._decide_on_sandbox(self._processes)
             self._await_sandbox(self._processes)
-            self.environment.update(model_environment(self._request, self.ports))
             self._start_processes(self._processes)
         except BaseException:
             self._stop()
@@ -161,6 +168,15 @@ class OwnedStack:
             if command.name == "sandbox":
                 supervisor.start(command)
 
+    def _decide_on_sandbox(self, supervisor: Supervisor) -> None:
+        """Let it play only where no active model can be served; that stands in the database."""
+        has_models = self._request.prepare_database(dict(self.environment))
+        self.uses_sandbox = self._request.may_use_sandbox and not has_models
+        if "sandbox" in self.ports and not self.uses_sandbox and "sandbox" not in self._request.processes:
+            supervisor.drop("sandbox")
+            del self.ports["sandbox"]
+        self.environment.update(reach_environment(self._request))
+
     def _await_sandbox(self, supervisor: Supervisor) -> None:
         """Wait until it, and nobody else, listens: whoever takes its port first would be asked in its place."""
         if "sandbox" not in self.ports:
@@ -175,6 +191,8 @@ class OwnedStack:
                 self.ports["sandbox"] = free_port()
                 self._start_sandbox(supervisor)
             time.sleep(0.05)
+        if self.uses_sandbox:
+            self.environment.update(model_environment(self._request, self.ports))
 
     def _save(self) -> None:
         """Write down what runs; nothing when nothing does."""

@@ -14,6 +14,7 @@ from orchestratex.local.processes import process_commands
 from orchestratex.settings import Settings
 
 FLOWER_PORT = 5555
+KEYED_PROVIDERS = "ORCHESTRATEX_KEYED_PROVIDERS"
 PACKAGE_ROOT = Path(__file__).parents[2]
 PATH_VARIABLES = (  # those that processes read; a relative one means our directory, and they run in another
     "ORCHESTRATEX_SECRETS_DIR",
@@ -33,17 +34,20 @@ class Request:
     stop_grace_s: float
     on_event: Callable[[str], None]
     before_processes: Callable[[dict[str, str]], None]
+    prepare_database: Callable[[dict[str, str]], bool] = lambda _environment: False
+    calls_models: bool = True
 
     @property
-    def uses_sandbox(self) -> bool:
-        """Whether no model could be called but the sandbox's."""
+    def may_use_sandbox(self) -> bool:
+        """Whether no key and no gateway is set; then the sandbox plays, unless a model's endpoint needs neither."""
         return not self.settings.provider_keys() and not self.settings.models_base_url
 
     @property
     def process_types(self) -> tuple[str, ...]:
-        """The types to run, the sandbox first when it is needed."""
+        """The types to run, the sandbox first when it may be needed."""
         others = tuple(name for name in self.processes if name != "sandbox")
-        return ("sandbox", *others) if self.uses_sandbox or "sandbox" in self.processes else others
+        is_needed = self.may_use_sandbox and self.calls_models
+        return ("sandbox", *others) if is_needed or "sandbox" in self.processes else others
 
 
 def choose_ports(request: Request, environ: Mapping[str, str]) -> dict[str, int]:
@@ -57,12 +61,30 @@ def choose_ports(request: Request, environ: Mapping[str, str]) -> dict[str, int]
 
 
 def model_environment(request: Request, ports: Mapping[str, int]) -> dict[str, str]:
-    """Point every model to the sandbox, when nothing else is set."""
-    if not request.uses_sandbox:
+    """Point every model to the sandbox, where it may play."""
+    if not request.may_use_sandbox or "sandbox" not in ports:
         return {}
     return {
         "ORCHESTRATEX_MODELS_BASE_URL": f"http://127.0.0.1:{ports['sandbox']}/v1",
         "ORCHESTRATEX_MODELS_API_KEY": "sandbox",
+    }
+
+
+def reach_environment(request: Request) -> dict[str, str]:
+    """By what this stack's workers reach models, for commands that join it from an environment of their own.
+
+    Providers that have a key, never a key.
+    """
+    settings = request.settings
+    if not request.calls_models:
+        return {}
+    named = {
+        "ORCHESTRATEX_MODELS_BASE_URL": settings.models_base_url,
+        "ORCHESTRATEX_KEY_ORIGINS": settings.key_origins,
+    }
+    return {
+        KEYED_PROVIDERS: ",".join(sorted(settings.provider_keys())),
+        **{name: value for name, value in named.items() if value},
     }
 
 
@@ -75,7 +97,7 @@ def process_environment(request: Request, ports: Mapping[str, int], environ: Map
         "ORCHESTRATEX_API_HOST": settings.api_host,
         "ORCHESTRATEX_WORKER_CONCURRENCY": str(settings.worker_concurrency),
         "ORCHESTRATEX_CONTROL_CONCURRENCY": str(settings.control_concurrency),
-        "ORCHESTRATEX_KEYED_PROVIDERS": ",".join(sorted(settings.provider_keys())),  # the API knows these alone
+        KEYED_PROVIDERS: ",".join(sorted(settings.provider_keys())),  # the API knows these alone
         "PYTHONUNBUFFERED": "1",  # a line appears when it is printed
         **{name: str(Path(path).absolute()) for name in PATH_VARIABLES if (path := environ.get(name))},
         **_make_python_path(environ),

@@ -27,7 +27,7 @@ class LocalStack(Protocol):
     """The servers and processes of this machine."""
 
     is_owner: bool  # whether they end with us
-    uses_sandbox: bool  # whether the models are the sandbox's
+    uses_sandbox: bool  # whether the models are the sandbox's; where none are called: whether they would be
     environment: dict[str, str]  # what a process needs on top of its own environment to use the stack
     ports: dict[str, int]  # by server (mongodb, redis) and process type (api, flower, sandbox) of those we started
 
@@ -53,14 +53,19 @@ def local_stack(
     worker_count: int = 1,
     quiet: bool,
     on_event: Callable[[str], None],
+    prepare_database: Callable[[dict[str, str]], bool] = lambda _environment: False,
     before_processes: Callable[[dict[str, str]], None] = lambda _environment: None,
+    calls_models: bool = True,
     stop_grace_s: float = STOP_GRACE_S,
 ) -> Iterator[LocalStack]:
     """Join the running stack, or start the servers that the settings lack and the process types in `processes`.
 
-    `before_processes` gets the stack's environment when the servers answer and before any process needs them. `quiet`
-    sends the processes' output to `<home>/logs/`, else it goes to the terminal with prefixes. What we started ends with
-    the block, on SIGTERM and SIGHUP too (call it in the main thread). Raises LocalStackError that says what to do.
+    `prepare_database` gets the stack's environment when the servers answer, and says whether an active model can be
+    served: where none can, and no key and no gateway is set, the sandbox plays. `before_processes` gets the whole
+    environment before any process is started. A stack that is not to call models (`calls_models`) has no sandbox.
+    `quiet` sends the processes' output to `<home>/logs/`, else it goes to the terminal with prefixes. What we started
+    ends with the block, on SIGTERM and SIGHUP too (call it in the main thread). Raises LocalStackError that says what
+    to do.
     """
     request = Request(
         settings=settings,
@@ -70,6 +75,8 @@ def local_stack(
         stop_grace_s=stop_grace_s,
         on_event=on_event,
         before_processes=before_processes,
+        prepare_database=prepare_database,
+        calls_models=calls_models,
     )
     with exit_on_termination():
         stack = join_or_start(home_directory(settings.home), request)

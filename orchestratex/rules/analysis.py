@@ -1,4 +1,5 @@
-"""What a prompt is: cleaned, and classified by domain, complexity, difficulty and language. Plain rules, no model.
+"""What a prompt is: cleaned, and classified by domain, complexity, difficulty and language. Plain rules, and for
+the language a small model of letters.
 
 The cues were written for what people ask for in general and checked on recorded prompts (tests/unit/rules/
 test_recorded_prompts.py). A trained classifier can take this function's place without a caller noticing.
@@ -7,10 +8,10 @@ test_recorded_prompts.py). A trained classifier can take this function's place w
 from __future__ import annotations
 
 from orchestratex.domain.base import Complexity, Domain, Record, Score
-from orchestratex.rules.cleaning import clean_prompt, split_code
+from orchestratex.rules.cleaning import clean_prompt
 from orchestratex.rules.difficulty import estimate_difficulty, name_complexity
 from orchestratex.rules.domains import classify_domain
-from orchestratex.rules.language import UNKNOWN, detect_language
+from orchestratex.rules.language import detect_language
 
 
 class Analysis(Record):
@@ -26,17 +27,15 @@ class Analysis(Record):
 def analyse_prompt(text: str) -> Analysis:
     """Return the cleaned prompt and its classification, in time linear in its length.
 
-    The language is the one that most of the prompt's beginning is written in, code left out.
+    The language is the one that most of the prompt's beginning is written in; code decides nothing.
     """
     prompt = clean_prompt(text)
     domain = classify_domain(prompt)
     difficulty = estimate_difficulty(prompt, domain)
-    prose = "\n".join(line for is_code, line in split_code(prompt) if not is_code)
-    language = detect_language(prose)
     return Analysis(
         processed_prompt=prompt,
         domain=domain,
         complexity_level=name_complexity(difficulty),
         estimated_difficulty=difficulty,
-        language=language if language != UNKNOWN else detect_language(prompt),
+        language=detect_language(prompt),
     )

@@ -23,11 +23,7 @@ def choose_final(scores: Sequence[IterationScore], known: Mapping[str, Candidate
     marks = {model: score.score for model, score in best.items() if score is not None and score.score is not None}
     others = sorted((model for model in marks if model != author), key=lambda model: (-marks[model], model))
     margin = max(0.0, marks.get(author, 1.0) - marks[others[0]]) if others else None
-    candidates = [
-        known[model].model_copy(update={"final_score": marks[model]} if model in marks else {})
-        for model in [author, *others]
-        if model in known
-    ]
+    candidates = [_candidate(known[model], best[model]) for model in [author, *others] if model in known]
     return Ranking(
         candidates=candidates,
         selected=author,
@@ -37,6 +33,16 @@ def choose_final(scores: Sequence[IterationScore], known: Mapping[str, Candidate
         factors=[_factor(best[author], len(scores))],
         override_reasons="",
     )
+
+
+def _candidate(selected: Candidate, score: IterationScore | None) -> Candidate:
+    """An author as a candidate: by its response's score where a panel gave one, else by that of its selection."""
+    if score is None or score.score is None:
+        why = f"no panel has scored its response; by its selection: {selected.selection_reasoning}"
+        return selected.model_copy(update={"selection_reasoning": why})
+    panel = "the evaluations that came" if score.asked is None else describe_panel(score)
+    why = f"{panel} give its response of iteration {score.iteration} a mean of {score.score:.2f}"
+    return selected.model_copy(update={"final_score": score.score, "selection_reasoning": why})
 
 
 def _authors(scores: Sequence[IterationScore]) -> set[str]:

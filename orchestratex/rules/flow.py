@@ -19,23 +19,28 @@ class Decision(Record):
 
 
 def next_step(options: ThreadOptions, scores: Sequence[IterationScore]) -> Decision:
-    """Decide whether to refine once more, from the scores of all iterations so far, the latest last."""
+    """Decide whether to refine once more, from the scores of all iterations so far, the latest last.
+
+    Where several rules would end the thread, the one that says most about the answer names the reason: that no more
+    iterations are allowed comes last, and is told by `max_iterations_reached` anyway.
+    """
     best = best_score(scores)
     if best is None or best.score is None:
-        return _stop(StopReason.FAILED, "no evaluation arrived, so nothing tells whether a revision would be better")
+        why = "no other model could be asked to evaluate" if best and best.asked == 0 else "no evaluation arrived"
+        return _stop(StopReason.FAILED, f"{why}, so nothing tells whether a revision would be better")
     if options.quality_threshold is not None and best.score >= options.quality_threshold:
         return _stop(
             StopReason.QUALITY_THRESHOLD, f"score {best.score:.2f} reaches the threshold {options.quality_threshold:g}"
         )
     if best.severe == 0:
-        return _stop(StopReason.NOTHING_SEVERE, "no evaluator names a severe flaw in the best response")
-    if scores[-1].iteration >= options.max_iterations:
-        return _stop(StopReason.MAX_ITERATIONS, f"{options.max_iterations} iterations were allowed and used")
+        return _stop(StopReason.NOTHING_SEVERE, "no two evaluators agree on a severe flaw in the best response")
     if len(scores) > STALE_ITERATIONS and not any(score.improved for score in scores[-STALE_ITERATIONS:]):
         return _stop(
             StopReason.NO_IMPROVEMENT,
             f"{STALE_ITERATIONS} iterations brought no improvement beyond the evaluators' noise",
         )
+    if scores[-1].iteration >= options.max_iterations:
+        return _stop(StopReason.MAX_ITERATIONS, f"{options.max_iterations} iterations were allowed and used")
     return Decision(step=Step.SELECT, reason=f"{best.severe} severe criticisms stand against the best response")
 
 
@@ -55,7 +60,7 @@ def describe_panel(score: IterationScore, stop_reason: StopReason | None = None)
     if score.score is not None:
         return f"{score.evaluators} of {score.asked} evaluations"
     if score.asked == 0:
-        return "there was nobody to evaluate: no score"
+        return "no other model could be asked: no evaluation, no score"
     why = "could be paid for" if stop_reason is StopReason.COST_LIMIT else "could be read or came back"
     return f"none of {score.asked} evaluations {why}: no score"
 

@@ -6,14 +6,22 @@ from collections.abc import Collection, Mapping, Sequence
 
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.thread import ThreadOptions
+from orchestratex.rules.outlay import expect_evaluation_cost
 
 
 def choose_evaluators(
-    profiles: Sequence[Profile], options: ThreadOptions, *, author: str, earlier_authors: Collection[str] = ()
+    profiles: Sequence[Profile],
+    options: ThreadOptions,
+    *,
+    author: str,
+    earlier_authors: Collection[str] = (),
+    size: int | None = None,
 ) -> list[Profile]:
-    """Every other available model, or the configured panel, by name; the author never evaluates itself.
+    """The panel: all that the thread names, else `size` of the other available models; the author is never on it.
 
-    Models that wrote an earlier version would judge their own sentences: they are left out while two others remain.
+    The cheapest go first, one of each family (provider) and none of the author's while others are left: models of one
+    family share their faults and like each other's sentences. `size` None takes all. Models that wrote an earlier
+    version would judge their own sentences: they are left out while two others remain. Returns them in the order given.
     """
     named = options.evaluators
     panel = [
@@ -25,17 +33,28 @@ def choose_evaluators(
         and (named is None or profile.model_name in named)
     ]
     strangers = [profile for profile in panel if profile.model_name not in earlier_authors]
-    return strangers if len(strangers) >= 2 else panel
+    pool = strangers if len(strangers) >= 2 else panel
+    if named is not None or size is None:
+        return pool
+    family = next((profile.provider for profile in profiles if profile.model_name == author), None)
+    chosen = {profile.model_name for profile in _spread(pool, family)[:size]}
+    return [profile for profile in pool if profile.model_name in chosen]
 
 
 def wanted_evaluators(
-    profiles: Sequence[Profile], options: ThreadOptions, *, author: str, earlier_authors: Collection[str] = ()
-) -> set[str]:
-    """Who would evaluate if no model were missing: the same choice among all models, or all that are configured."""
+    profiles: Sequence[Profile],
+    options: ThreadOptions,
+    *,
+    author: str,
+    earlier_authors: Collection[str] = (),
+    size: int | None = None,
+) -> int:
+    """How many would evaluate if no model were missing: of all that are configured, or of all models."""
     known = {profile.model_name for profile in profiles} if options.evaluators is None else set(options.evaluators)
     panel = known - {author, *options.excluded_models}
     strangers = panel - set(earlier_authors)
-    return strangers if len(strangers) >= 2 else panel
+    count = len(strangers if len(strangers) >= 2 else panel)
+    return count if options.evaluators is not None or size is None else min(count, size)
 
 
 def affordable_subset(amounts: Mapping[str, int], available: int | None) -> list[str]:
@@ -52,3 +71,17 @@ def affordable_subset(amounts: Mapping[str, int], available: int | None) -> list
         available -= amounts[name]
         chosen.add(name)
     return [name for name in amounts if name in chosen]
+
+
+def _spread(pool: Sequence[Profile], author_family: str | None) -> list[Profile]:
+    """The pool in the order in which it is asked: the cheapest of each family, then what is left of the families.
+
+    The author's own family comes last.
+    """
+    by_price = sorted(pool, key=lambda each: (expect_evaluation_cost(each), each.model_name))
+    seen: dict[str, int] = {}
+    places: dict[str, tuple[bool, int]] = {}
+    for profile in by_price:
+        places[profile.model_name] = (profile.provider == author_family, seen.get(profile.provider, 0))
+        seen[profile.provider] = seen.get(profile.provider, 0) + 1
+    return sorted(by_price, key=lambda each: places[each.model_name])

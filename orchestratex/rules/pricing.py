@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -74,13 +74,18 @@ def price(profile: Profile, usage: Usage, *, at: datetime) -> int:
     return max(_to_nanos(_charge(prices.rates_for(usage.input_tokens), usage)) for prices in lists)
 
 
-def affordable_output(profile: Profile, *, input_tokens: int, nanos: int, span: Span) -> int:
-    """The most output tokens whose worst case, with this input, fits into so many nano-dollars; 0 when none does."""
+def affordable_output(
+    profile: Profile, *, input_tokens: int, nanos: int, span: Span, beside: Callable[[int], int] = lambda _: 0
+) -> int:
+    """The most output tokens whose worst case, with this input, fits into so many nano-dollars; 0 when none does.
+
+    `beside` says what else is to be paid for an output of so many tokens: no less for more of them.
+    """
     reachable = _reachable(profile, input_tokens, span)
     low, high = 0, profile.max_output_tokens
     while low < high:
         middle = (low + high + 1) // 2
-        if _dearest(reachable, input_tokens, middle) <= nanos:
+        if _dearest(reachable, input_tokens, middle) + beside(middle) <= nanos:
             low = middle
         else:
             high = middle - 1

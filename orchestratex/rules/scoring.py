@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from orchestratex.domain.base import CRITERIA, SEVERE, Domain, Record
-from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Criteria, Evaluation
+from orchestratex.rules.severity import count_severe
 
 # Shares of the eight criteria by domain, in the order of CRITERIA; each row sums to 1.
 _SHARES: dict[Domain, tuple[float, ...]] = {
@@ -30,7 +30,7 @@ class Aggregate(Record):
     score: float
     standard_error: float | None  # of the mean over evaluators; None with one evaluator
     evaluators: int
-    severe: int  # severe criticisms
+    severe: int  # severe criticisms on which two evaluators agree
 
 
 def panel_confidence(*, evaluators: int, asked: int, standard_error: float | None) -> float:
@@ -65,7 +65,7 @@ def aggregate(evaluations: Sequence[Evaluation]) -> Aggregate | None:
         score=mean,
         standard_error=_standard_error(scores, mean),
         evaluators=len(scores),
-        severe=sum(criticism.severity in SEVERE for evaluation in evaluations for criticism in evaluation.criticisms),
+        severe=count_severe(evaluations),
     )
 
 
@@ -99,12 +99,10 @@ def maintains_strengths(before: Sequence[Evaluation], after: Sequence[Evaluation
     return all(_criterion_mean(after, name) >= _criterion_mean(before, name) - 1 for name in CRITERIA)
 
 
-def weigh_refinement(
-    document: CriticismResponse, before: Sequence[Evaluation], after: Sequence[Evaluation]
-) -> dict[str, float | bool] | None:
+def weigh_refinement(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> dict[str, float | bool] | None:
     """The fields of a criticism response that the next weigh fills; None while one side has no evaluation."""
     old, new = aggregate(before), aggregate(after)
-    if old is None or new is None or document.improvement_score is not None:
+    if old is None or new is None:
         return None
     return {
         "improvement_score": improvement_score(old.score, new.score),

@@ -33,22 +33,48 @@ class Hold:
         return self.refused_by is None
 
 
-def reserve(session_id: ObjectId, user_id: str, amounts: Mapping[str, int], services: Services) -> Hold:
-    """Hold amounts (nano-dollars by `<response>_<attempt>`) in all accounts, or in none."""
+def reserve(
+    session_id: ObjectId,
+    user_id: str,
+    amounts: Mapping[str, int],
+    services: Services,
+    *,
+    in_place_of: str | None = None,
+) -> Hold:
+    """Hold amounts (nano-dollars by `<response>_<attempt>`) in all accounts, or in none.
+
+    `in_place_of` names what was held before for the same purpose: nobody can come between, and it stands where the
+    amounts are refused.
+    """
     amounts = {key: amount for key, amount in amounts.items() if amount}  # what is free needs no money held
-    held: list[AccountId] = []
-    for account, limit in _accounts(session_id, user_id, services):
-        if not services.store.reserve(account, amounts, limit=limit):
-            for earlier in reversed(held):
+    accounts = _accounts(session_id, user_id, services)
+    before = 0
+    if in_place_of is not None and len(accounts) > 1:
+        before = services.store.get_account(session_id).reservations.get(in_place_of, 0)
+    held: list[tuple[AccountId, int | None]] = []
+    for account, limit in accounts:
+        if not services.store.reserve(account, amounts, limit=limit, in_place_of=in_place_of):
+            for earlier, its_limit in reversed(held):
                 for key in amounts:
                     services.store.settle(earlier, key, 0)
+                if in_place_of is not None and before:
+                    services.store.reserve(earlier, {in_place_of: before}, limit=its_limit)
             return Hold(refused_by=_describe(account, services))
-        held.append(account)
-    return Hold(days=tuple(account for account in held if isinstance(account, str)))
+        held.append((account, limit))
+    return Hold(days=tuple(account for account, _ in held if isinstance(account, str)))
 
 
-def available(session_id: ObjectId, user_id: str, services: Services) -> int | None:
-    """The least that any account still leaves, in nano-dollars; None where none has a limit."""
+def release(session_id: ObjectId, user_id: str, key: str, services: Services) -> None:
+    """Give back what is held under a key; harmless where nothing is."""
+    for account, _ in _accounts(session_id, user_id, services):
+        services.store.settle(account, key, 0)
+
+
+def available(session_id: ObjectId, user_id: str, services: Services, *, with_key: str = "") -> int | None:
+    """The least that any account still leaves, in nano-dollars; None where none has a limit.
+
+    What is held under `with_key` counts as left.
+    """
     left: list[int] = []
     for account, limit in _accounts(session_id, user_id, services):
         found = services.store.get_account(account)
@@ -56,7 +82,8 @@ def available(session_id: ObjectId, user_id: str, services: Services) -> int | N
             return 0
         most = limit if isinstance(account, str) else found.cost_limit_nanos
         if most is not None:
-            left.append(most - found.total_cost_nanos - found.held_nanos)
+            mine = found.reservations.get(with_key, 0)
+            left.append(most - found.total_cost_nanos - found.held_nanos + mine)
     return min(left, default=None)
 
 

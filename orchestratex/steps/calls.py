@@ -41,20 +41,24 @@ from orchestratex.errors import (
 )
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.providers.base import STILL_WANTED
+from orchestratex.rules.attempts import count_sent
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, served_profile, worst_case
 from orchestratex.rules.prompts import Messages
 from orchestratex.steps import budget, gates
 from orchestratex.steps.called import Called, CallState, left
-from orchestratex.steps.failing import fail, settle_late, since
+from orchestratex.steps.failing import fail, failed_fields, settle_late, since
 from orchestratex.steps.flight import LeftError, Outcome, fly
 from orchestratex.steps.heart import Lease
-from orchestratex.steps.holding import Held, hold_worst_case, sending_span
+from orchestratex.steps.holding import Held, hold_worst_case
 from orchestratex.steps.patience import has_alternative, may_await_server
 from orchestratex.steps.poison import taking_back
+from orchestratex.steps.provision import Provision, is_answer, provide, release_late
 from orchestratex.steps.request import make_request, output_limit, role_limit, role_schema, schema_of
 from orchestratex.steps.saving import save_patiently, write_late
 from orchestratex.steps.seats import end_seat_wait, give_back
 from orchestratex.steps.services import Services
+from orchestratex.steps.span import sending_span
+from orchestratex.steps.superseded import note_superseded
 
 _log = logging.getLogger(__name__)
 
@@ -66,8 +70,11 @@ _STALE_LOOK_S = 0.5  # a look at the thread that is older than this says nothing
 _CALL_MARGIN_S = 1.0  # the client's own time limits come first, they know more
 
 
-def run_call(response_id: ObjectId, build: BuildPrompt, services: Services) -> Called:
-    """Claim a pending response and get its completion, from the ledger if it is there, else from the model."""
+def run_call(response_id: ObjectId, build: BuildPrompt, services: Services, *, is_judged: bool = False) -> Called:
+    """Claim a pending response and get its completion, from the ledger if it is there, else from the model.
+
+    With `is_judged` a panel is to evaluate it: no money is spent that leaves nothing for the smallest one.
+    """
     response = services.store.claim_response(response_id, lease_s=services.settings.lease_s)
     if response is None or response.lease_token is None:
         return Called(CallState.LEFT, why="not pending, leased elsewhere, or waiting")
@@ -79,7 +86,11 @@ def run_call(response_id: ObjectId, build: BuildPrompt, services: Services) -> C
             return Called(CallState.SAVED, thread, response, why="the ledger has its completion")
         if thread.is_queued or not _wants(thread, response):
             return _leave(thread, response, services)
-        return _call(thread, response, build(thread, response), lease, services)
+        started = time.perf_counter()
+        messages = build(thread, response)
+        response = response.model_copy(update={"prompt_time": (time.perf_counter() - started) * 1000})
+        provision = provide(thread, response.model_name, services) if is_judged else None
+        return _call(thread, response, messages, lease, services, provision)
 
 
 def call_worst_case(
@@ -93,12 +104,7 @@ def call_worst_case(
 
 def close_failed(response: Response, problem: str, services: Services) -> Response | None:
     """Close a response as failed, keeping what was paid for and what came back."""
-    changes = {
-        "status": ResponseStatus.FAILED,
-        "error_message": problem[:2000],
-        "processing_duration": since(response, services),
-    }
-    return services.store.complete_response(response, changes)
+    return services.store.complete_response(response, failed_fields(response, problem, services))
 
 
 def completed_fields(response: Response, text: str, services: Services) -> dict[str, object]:
@@ -106,7 +112,6 @@ def completed_fields(response: Response, text: str, services: Services) -> dict[
     return {
         "status": ResponseStatus.COMPLETED,
         "response_text": text,
-        "error_message": None,  # of an attempt before it
         "processing_duration": since(response, services),
     }
 
@@ -137,20 +142,33 @@ def _is_still_wanted(thread: Thread, response: Response, services: Services) -> 
 
 
 def _leave(thread: Thread, response: Response, services: Services) -> Called:
-    unsent = {"sent_at": None, "reserved_nanos": 0}
+    unsent = {"sent_at": None, "reserved_nanos": 0, "attempts_sent": response.attempts_sent}
     now = services.store.get_thread(thread.id)
     if _wants(now, response):  # it was ended and taken up again meanwhile, or stands in line
         services.store.update_response(response, unsent, is_release=True, delay_s=_AGAIN_S if now.is_queued else None)
         budget.settle(response, 0, services)
         return Called(CallState.LEFT, thread, why="its thread was taken up anew")
-    if services.store.complete_response(response, {**unsent, "status": ResponseStatus.SUPERSEDED}) is None:
+    was_sent = {"processing_duration": since(response, services)} if response.prompt_sent is not None else {}
+    over = {**unsent, **was_sent, "status": ResponseStatus.SUPERSEDED}
+    if services.store.complete_response(response, over) is None:
         services.store.update_response(response, unsent, is_release=True)  # it was superseded by who moved the thread
+    else:
+        services.journal.write_all([note_superseded(thread, response, services)])
     gates.forget_booking(response, services)
     budget.settle(response, 0, services)
+    if is_answer(response):
+        release_late(now, services)
     return Called(CallState.LEFT, thread, why="the thread went on without it")
 
 
-def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, services: Services) -> Called:
+def _call(
+    thread: Thread,
+    response: Response,
+    messages: Messages,
+    lease: Lease,
+    services: Services,
+    provision: Provision | None,
+) -> Called:
     profile = services.profile(response.model_name)
     if profile is None:
         return fail(thread, response, ProviderNotFoundError(response.model_name, "its profile is gone"), services)
@@ -160,15 +178,12 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
         problem = f"about {given} tokens in a context of {profile.max_context_length}"
         return fail(thread, response, ContextTooLongError(response.model_name, problem), services)
     try:
-        hold = hold_worst_case(thread, response, profile, given, max_tokens, services)
+        hold = hold_worst_case(thread, response, profile, given, max_tokens, services, provision)
     except BudgetError as error:
-        return _unaffordable(thread, response, str(error), services)
+        return _unaffordable(thread, response, error, services)
     services.faults.reach(FaultPoint.CALL_RESERVED)
     response = response.model_copy(update={"days": list(hold.days), "reserved_nanos": hold.amount})
-    expectations, characters = services.expectations, len(messages.text)
-    estimated = expectations.expect(
-        response.model_name, _kind(response), characters=characters, max_tokens=hold.max_tokens
-    )
+    estimated = _estimate(response, messages, hold.max_tokens, services)
     passage = gates.pass_gates(response, profile, estimated, services)
     if passage.is_broken and not _sits_out(thread, response, passage, services):
         return fail(thread, response, BreakerOpenError(response.model_name, passage.why), services)
@@ -191,6 +206,12 @@ def _call(thread: Thread, response: Response, messages: Messages, lease: Lease, 
     sending = _Sending(thread, sent, profile, known, messages, passage, hold, given, estimated, looked_at)
     services.faults.reach(FaultPoint.CALL_SENT)
     return _send(sending, lease, services)
+
+
+def _estimate(response: Response, messages: Messages, max_tokens: int, services: Services) -> int:
+    """Tokens that a call is likely to use."""
+    model, kind = response.model_name, _kind(response)
+    return services.expectations.expect(model, kind, characters=len(messages.text), max_tokens=max_tokens)
 
 
 def _sits_out(thread: Thread, response: Response, passage: gates.Passage, services: Services) -> bool:
@@ -272,7 +293,8 @@ def _send(sending: _Sending, lease: Lease, services: Services) -> Called:
         return _conclude_failure(sending, error, services)
     except CallUnwantedError:
         gates.give_up(sent, sending.passage, services)
-        return _leave(thread, sent, services)
+        unsent = sent.model_copy(update={"attempts_sent": count_sent(sent) - 1})
+        return _leave(thread, unsent, services)
     except ProviderError as failure:
         return _conclude_failure(sending, failure, services)
     except Exception:
@@ -356,7 +378,9 @@ def _mark_sent(response: Response, messages: Messages, hold: Held, services: Ser
         response,
         {
             "sent_at": services.clock(),
+            "attempts_sent": count_sent(response) + 1,
             "prompt_sent": messages.text,
+            "prompt_time": response.prompt_time,
             "output_limit": hold.max_tokens,
             "reserved_nanos": hold.amount,
             "days": response.days,
@@ -367,17 +391,18 @@ def _mark_sent(response: Response, messages: Messages, hold: Held, services: Ser
     )
 
 
-def _unaffordable(thread: Thread, response: Response, problem: str, services: Services) -> Called:
-    close_failed(response, problem, services)
+def _unaffordable(thread: Thread, response: Response, error: BudgetError, services: Services) -> Called:
+    close_failed(response, str(error), services)
     services.journal.write(
         Component.ORCHESTRATOR,
         "budget_refused",
-        f"{response.model_name} is not called: {problem}",
+        f"{response.model_name} is not called: {error}",
         thread=thread,
         level=LogLevel.WARNING,
         model=response.model_name,
+        error=error,
     )
-    return Called(CallState.UNAFFORDABLE, thread, response, why=problem)
+    return Called(CallState.UNAFFORDABLE, thread, response, why=str(error))
 
 
 def _save(sending: _Sending, completion: Completion, lease: Lease, services: Services) -> Called:

@@ -43,14 +43,35 @@ class Finding:
     text: str
 
 
-def check_model(profile: Profile, services: Services, *, needs_key: bool) -> list[Finding]:
-    """Everything about one model. Without a key it fails where `needs_key`, else the endpoint is left out."""
+def check_model(
+    profile: Profile, services: Services, *, needs_key: bool, in_sandbox: bool | None = None
+) -> list[Finding]:
+    """Everything about one model. Without a key it fails where `needs_key`, else the endpoint is left out.
+
+    `in_sandbox` says, where the sandbox stands for all models, whether it plays this one; None: it does not.
+    """
+    if in_sandbox is not None:
+        played = _describe_sandbox(profile, services, is_played=in_sandbox)
+        return [*played, _check_breaker(profile, services), _check_limits(profile), _check_prices(profile, services)]
     address, key = _check_address(profile, services), _check_key(profile, services, needs_key=needs_key)
     if Grade.FAILED in (address.grade, key.grade) or key.grade is Grade.SKIPPED:
         reached = [address, key, *(Finding(about, Grade.SKIPPED, "not asked") for about in ("endpoint", "listed"))]
     else:
         reached = [address, *_ask(profile, services, key)]
     return [*reached, _check_breaker(profile, services), _check_limits(profile), _check_prices(profile, services)]
+
+
+def _describe_sandbox(profile: Profile, services: Services, *, is_played: bool) -> list[Finding]:
+    """Nothing is found out about the model itself where the sandbox stands for it."""
+    address = f"sandbox: {services.settings.models_base_url} is asked, and {profile.api_endpoint} is not"
+    if is_played:
+        return [Finding("address", Grade.NOTE, address), *_leave_out("key", "endpoint", "listed")]
+    unknown = Finding("listed", Grade.FAILED, "the sandbox plays no such model, until a stack is started anew")
+    return [Finding("address", Grade.NOTE, address), *_leave_out("key", "endpoint"), unknown]
+
+
+def _leave_out(*abouts: str) -> list[Finding]:
+    return [Finding(about, Grade.SKIPPED, "sandbox: not asked") for about in abouts]
 
 
 def _check_address(profile: Profile, services: Services) -> Finding:
@@ -76,6 +97,8 @@ def _check_key(profile: Profile, services: Services, *, needs_key: bool) -> Find
         return Finding("key", Grade.NOTE, f"none is sent: {withheld}")
     if profile.provider in settings.provider_keys():
         return Finding("key", Grade.OK, "set")
+    if profile.provider in settings.providers_with_key():
+        return Finding("key", Grade.SKIPPED, "set where calls are made, and not known here")
     if services.providers.can_serve(profile):
         return Finding("key", Grade.OK, "none is needed")
     return Finding("key", Grade.FAILED if needs_key else Grade.SKIPPED, f"no key for {profile.provider} is set")

@@ -4,15 +4,15 @@ from bson import ObjectId
 
 from orchestratex.domain.base import Component, Domain, Purpose
 from orchestratex.domain.base import Step as StepName
-from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.evaluation import PROMPT_WITH_RESPONSE, Evaluation
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import DocumentTooLargeError
 from orchestratex.faultpoints import FaultPoint
+from orchestratex.rules.candidates import align_specialty
 from orchestratex.rules.prompts import Messages, evaluate_prompt, number_criticisms
 from orchestratex.rules.replies import EvaluationReply, MalformedReplyError, parse_evaluation
 from orchestratex.rules.scoring import overall_score, scoring_weights
-from orchestratex.rules.selection import align_specialty
 from orchestratex.rules.shortfall import Shortfall, find_shortfall, say_too_long
 from orchestratex.steps.assess import build_assessment, record_assessment
 from orchestratex.steps.called import Called, CallState
@@ -114,7 +114,7 @@ def _record(thread: Thread, response: Response, reply: EvaluationReply, services
         alternative_approaches=reply.alternative_approaches,
         evaluator_confidence=reply.confidence,
         evaluator_speciality_match=align_specialty(profile, domain) if profile else 1.0,
-        evaluation_prompt_used=response.prompt_sent or "",
+        evaluation_prompt_used=PROMPT_WITH_RESPONSE,
         evaluation_time=response.response_time or 0.0,
         tokens_used=response.tokens_used.total_tokens if response.tokens_used else 0,
         cost=response.cost or 0.0,

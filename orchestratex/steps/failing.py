@@ -9,7 +9,10 @@ from orchestratex.errors import ProviderError
 from orchestratex.steps import budget
 from orchestratex.steps.called import Called, CallState, left
 from orchestratex.steps.patience import back_off, is_refused, is_schema_refused, may_try_again
+from orchestratex.steps.provision import is_answer, release
 from orchestratex.steps.services import Services
+
+MOST_WORDS = 2000  # characters of what went wrong: it may quote a reply
 
 
 def fail(
@@ -20,19 +23,22 @@ def fail(
     delay_s = 0.0 if is_schema_out else back_off(response, error, services)
     again = is_schema_out or may_try_again(thread, response, error, delay_s, services)
     count = {"without_schema": True} if is_schema_out else _count(response, error, services)
-    changes = {**count, "error_message": str(error)[:2000], "reserved_nanos": 0}
+    changes = {**count, **sent_time(response, services), "reserved_nanos": 0}
     if again:
+        waiting = {**changes, "retried_for": str(error)[:MOST_WORDS], "sent_at": None}
         closed = services.store.update_response(
-            response, {**changes, "sent_at": None}, is_release=True, delay_s=delay_s, charge=charged
+            response, waiting, is_release=True, delay_s=delay_s, is_pending=True, charge=charged
         )
     else:
-        failed = {"status": ResponseStatus.FAILED, "processing_duration": since(response, services)}
-        closed = services.store.complete_response(response, {**changes, **failed}, charge=charged)
+        failed = {**changes, **failed_fields(response, str(error), services)}
+        closed = services.store.complete_response(response, failed, charge=charged)
     nanos = charged.nanos if charged else 0
     if closed is None:
         return _fail_late(thread, response, changes, charged, services)
     is_estimate = charged is not None and charged.source is CostSource.ESTIMATED
     budget.settle(response, nanos, services, is_estimate=is_estimate)
+    if is_answer(response):  # who waits holds no money, nor does who never comes
+        release(thread, services)
     _report(thread, response, error, again, delay_s, services)
     state = CallState.WAITING if again else CallState.FAILED
     return Called(state, thread, closed, delay_s=delay_s, why=str(error))
@@ -50,8 +56,9 @@ def _fail_late(
 ) -> Called:
     """A failure that nobody waits for: under its lease while that stands, else in place of the estimated charge."""
     cost = charged or AttemptCost(nanos=0, source=CostSource.COMPUTED)
-    unsent = {**changes, "sent_at": None}
-    if services.store.update_response(response, unsent, is_release=True, charge=charged) is not None:
+    unsent = {**changes, "sent_at": None, "processing_duration": since(response, services)}
+    was_sent = response.sent_at is not None
+    if services.store.update_response(response, unsent, is_release=True, charge=cost if was_sent else None) is not None:
         services.settle_totals(thread.id)
         budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
     elif cost.source is not CostSource.ESTIMATED:
@@ -85,6 +92,22 @@ def _report(
         attempt=response.attempt,
         response_id=str(response.id),
     )
+
+
+def failed_fields(response: Response, problem: str, services: Services) -> dict[str, object]:
+    """What every failed response records."""
+    return {
+        "status": ResponseStatus.FAILED,
+        "error_message": problem[:MOST_WORDS],
+        "processing_duration": since(response, services),
+    }
+
+
+def sent_time(response: Response, services: Services) -> dict[str, object]:
+    """How long an attempt took that brought nothing, from its sending until now; nothing of one that was not sent."""
+    if response.sent_at is None:
+        return {}
+    return {"response_time": max(0.0, (services.clock() - response.sent_at).total_seconds() * 1000)}
 
 
 def since(response: Response, services: Services) -> float:

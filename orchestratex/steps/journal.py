@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -48,11 +48,49 @@ class Journal:
         iteration: int | None = None,
         processing_time: float | None = None,
         error: BaseException | None = None,
+        stack: str | None = None,
         **details: Any,
     ) -> None:
-        """Record one event; `details` are its structured data, `processing_time` is in milliseconds."""
+        """Record one event; the arguments are those of `note`."""
+        event = self.note(
+            component,
+            event_type,
+            message,
+            thread=thread,
+            session_id=session_id,
+            level=level,
+            model=model,
+            iteration=iteration,
+            processing_time=processing_time,
+            error=error,
+            stack=stack,
+            **details,
+        )
+        self.write_all([event])
+
+    def note(
+        self,
+        component: Component,
+        event_type: str,
+        message: str,
+        *,
+        thread: Thread | None = None,
+        session_id: ObjectId | None = None,
+        level: LogLevel = LogLevel.INFO,
+        model: str | None = None,
+        iteration: int | None = None,
+        processing_time: float | None = None,
+        error: BaseException | None = None,
+        stack: str | None = None,
+        **details: Any,
+    ) -> LogEvent:
+        """An event that is not written yet.
+
+        `details` are its structured data, `processing_time` is in milliseconds; `stack` is that of an error which was
+        caught elsewhere.
+        """
         self._sample()
-        event = LogEvent(
+        return LogEvent(
             session_id=thread.session_id if thread else session_id,
             thread_id=thread.id if thread else None,
             log_level=level,
@@ -60,7 +98,7 @@ class Journal:
             event_type=event_type,
             message=message,
             details=details,
-            error_stack="".join(traceback.format_exception(error)) if error else None,
+            error_stack="".join(traceback.format_exception(error)) if error else stack,
             iteration_number=iteration if iteration is not None else (thread.current_iteration if thread else None),
             model_involved=model,
             processing_time=processing_time,
@@ -69,10 +107,16 @@ class Journal:
             queue_length=self._queue_length,
             timestamp=self._clock(),
         )
+
+    def write_all(self, events: Sequence[LogEvent]) -> None:
+        """Record events that were noted, in one write."""
+        if not events:
+            return
         try:
-            self._store.insert_logs([event])
+            self._store.insert_logs(events)
         except StoreUnavailableError as unavailable:
-            _log.warning("%s: %s (not recorded: %s)", event_type, message, unavailable)
+            for event in events:
+                _log.warning("%s: %s (not recorded: %s)", event.event_type, event.message, unavailable)
 
     def _sample(self) -> None:
         now = time.monotonic()

@@ -23,7 +23,7 @@ class Move:
         iteration = self.iteration or thread.current_iteration
         moved = {**self.changes, "due_step": self.step, "current_iteration": iteration}
         if self.step is Step.FINISH and thread.due_step is not Step.FINISH:
-            moved["stopped_at"] = thread.due_step
+            moved["stopped_at"], moved["stopped_in"] = thread.due_step, iteration
         if self.step is not None:
             moved["thread_status"] = status_for(self.step, iteration)
         return moved

@@ -16,8 +16,10 @@ from orchestratex.steps import budget, gates
 from orchestratex.steps.assess import ask_assessment
 from orchestratex.steps.calls import call_worst_case
 from orchestratex.steps.moves import Move, stop
+from orchestratex.steps.provision import provision_key
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
+from orchestratex.steps.superseded import report_superseded
 
 _RESERVE_TRIES = 5  # other threads of the session draw on the same account meanwhile
 
@@ -31,9 +33,10 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
     best = _first_best(thread, answer)
     usable, author = services.usable_profiles(), answer.model_name
     earlier_authors = {score.model_name for score in thread.scores}
-    evaluators = choose_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors)
-    wanted = wanted_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors)
-    size = max(len(wanted), len(evaluators))
+    seats = services.settings.panel_size
+    evaluators = choose_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors, size=seats)
+    wanted = wanted_evaluators(usable, thread.options, author=author, earlier_authors=earlier_authors, size=seats)
+    size = max(wanted, len(evaluators))
     # after a crash between insert and move the panel is there already, and its money may have been spent
     known = services.store.panel_of(thread.id, iteration=thread.current_iteration)
     started = time.monotonic()
@@ -42,6 +45,7 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
         services.store.insert_responses(pending)
         if not _is_held(thread, pending, started, services):
             services.store.supersede_responses(thread.id, up_to=thread.current_iteration)
+            report_superseded(thread, pending, services)
             pending = []
     if evaluators and not pending:
         unscored = IterationScore(
@@ -60,6 +64,7 @@ def open_panel(thread: Thread, answer: Response, services: Services) -> Thread |
         deadlines_s=panel_deadlines(services),
     )
     if moved is not None:
+        _report_opened(moved, answer, pending, services)
         ask_assessment(moved, answer, pending, services)
     return moved
 
@@ -111,6 +116,7 @@ def leave_behind(thread: Thread, services: Services, *, keeps_assessments: bool 
         pending = [response for response in pending if response.purpose is not Purpose.ASSESSMENT]
     unclaimed = [response for response in pending if response.lease_token is None]
     services.store.supersede_responses(thread.id, up_to=thread.current_iteration, keeps_assessments=keeps_assessments)
+    report_superseded(thread, pending, services)
     for response in unclaimed:
         if response.purpose is Purpose.ASSESSMENT:  # one at the end of most threads; reconcile sees to the others
             _let_money_go(response, services)
@@ -154,11 +160,13 @@ def _reserve(thread: Thread, answer: Response, evaluators: list[Profile], servic
         )
         key = f"{response.id}_1"
         by_key[key], amounts[key] = response, amount
+    provision = provision_key(thread)
     for _ in range(_RESERVE_TRIES):
-        hold = budget.reserve(thread.session_id, thread.user_id, amounts, services)
+        hold = budget.reserve(thread.session_id, thread.user_id, amounts, services, in_place_of=provision)
         if hold.is_granted:
             return [by_key[key].model_copy(update={"days": list(hold.days)}) for key in amounts]
-        fitting = affordable_subset(amounts, budget.available(thread.session_id, thread.user_id, services))
+        left = budget.available(thread.session_id, thread.user_id, services, with_key=provision)
+        fitting = affordable_subset(amounts, left)
         _report_dropped(thread, [by_key[key] for key in amounts if key not in fitting], services)
         amounts = {key: amounts[key] for key in fitting}
         if not amounts:
@@ -175,6 +183,21 @@ def _is_held(thread: Thread, pending: list[Response], started: float, services: 
         return True
     amounts = {f"{response.id}_1": response.reserved_nanos for response in pending}
     return budget.reserve(thread.session_id, thread.user_id, amounts, services).is_granted
+
+
+def _report_opened(thread: Thread, answer: Response, panel: list[Response], services: Services) -> None:
+    evaluators = sorted(response.model_name for response in panel)
+    services.journal.write(
+        Component.EVALUATOR,
+        "panel_opened",
+        f"{answer.model_name}'s answer goes to {', '.join(evaluators) or 'nobody: no evaluator is there'}",
+        thread=thread,
+        model=answer.model_name,
+        response_id=str(answer.id),
+        evaluators=evaluators,
+        asked=thread.panel_size,
+        reserved_nanos=sum(response.reserved_nanos for response in panel),
+    )
 
 
 def _report_dropped(thread: Thread, dropped: list[Response], services: Services) -> None:

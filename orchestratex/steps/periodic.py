@@ -9,9 +9,9 @@ from orchestratex.steps.services import Services
 
 
 def measure_in_turn(services: Services) -> int:
-    """Measure, unless somebody did in this period; returns how many windows were rolled up."""
+    """Measure, unless somebody did in this period; returns how many windows were written."""
     has_turn = services.store.take_turn("measure", every_s=services.settings.measure_s)
-    return len(measure(services)) if has_turn else 0
+    return measure(services).written if has_turn else 0
 
 
 def probe_in_turn(services: Services) -> dict[str, bool]:

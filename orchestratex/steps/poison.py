@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orchestratex.domain.base import Component, CostSource, LogLevel, Purpose, ResponseStatus, Role, StopReason
+from orchestratex.domain.base import Component, CostSource, LogLevel, Purpose, Role, StopReason
 from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.errors import StepFailedError, UnavailableError
 from orchestratex.steps import budget
 from orchestratex.steps.announce import announce_thread
+from orchestratex.steps.failing import MOST_WORDS, failed_fields, sent_time
 from orchestratex.steps.halt import halt
 from orchestratex.steps.services import Services
 
@@ -68,13 +69,16 @@ def _take_back(response: Response, error: Exception, services: Services) -> None
     is_last = crashes >= services.settings.crash_cap
     why = f"{found.role} call of {found.model_name} failed {crashes} times: {error!r}"
     charge = unknown_charge(found)
-    changes = {"crashes": crashes, "sent_at": None, "error_message": why[:2000], "reserved_nanos": 0}
+    changes: dict[str, object] = {"crashes": crashes, "sent_at": None, "reserved_nanos": 0}
+    if charge is not None:  # it was sent, and nothing came back
+        changes |= sent_time(found, services)
     if is_last:
-        given_up = {"status": ResponseStatus.FAILED, "is_quarantined": True}
+        given_up = {**failed_fields(found, why, services), "is_quarantined": True}
         closed = services.store.complete_response(found, {**changes, **given_up}, charge=charge)
     else:
         pause_s = PAUSE_S * 2.0 ** (crashes - 1)
-        closed = services.store.update_response(found, changes, is_release=True, delay_s=pause_s, charge=charge)
+        waiting = {**changes, "retried_for": why[:MOST_WORDS]}
+        closed = services.store.update_response(found, waiting, is_release=True, delay_s=pause_s, charge=charge)
     if closed is None:
         return
     settle_as_recorded(found, charge, services)

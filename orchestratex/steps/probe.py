@@ -27,8 +27,8 @@ from orchestratex.providers.base import TIME_LIMIT_S, CompletionRequest
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
 from orchestratex.steps.budget import day_account
 from orchestratex.steps.gates import book, call_next, record_outcome
-from orchestratex.steps.holding import sending_span
 from orchestratex.steps.services import Services
+from orchestratex.steps.span import sending_span
 from orchestratex.steps.withheld import tell_withheld
 
 PROBES = "probes"  # the day account that real calls draw on

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Annotated, Any, Final
@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from orchestratex.domain.base import Specialty
-from orchestratex.domain.prices import PriceSchedule
+from orchestratex.domain.prices import PriceSchedule, Rates
 from orchestratex.domain.profile import STATE_FIELDS, Profile, RateLimits, todays_costs
-from orchestratex.errors import InputError, StoreUnavailableError
+from orchestratex.errors import FieldProblem, InputError, ProfilesError, StoreUnavailableError
 from orchestratex.providers.addresses import check_base_url
 from orchestratex.providers.dialects import DIALECTS
 from orchestratex.store.base import Changes, Store
@@ -21,10 +21,13 @@ from orchestratex.store.profiles import Row
 
 CONFIGURED: Final = tuple(name for name in Profile.model_fields if name not in STATE_FIELDS)
 _PRICES: Final = tuple(name for name in CONFIGURED if name.startswith("cost_per_"))
-_MAX_PRICE: Final = 0.01  # US dollars per token; whoever writes a price per million by mistake is far above it
+MAX_PRICE: Final = 0.01  # US dollars per token; whoever writes a price per million by mistake is far above it
 _MAX_TOKENS: Final = 1_000_000_000_000
+_RATES: Final = frozenset(Rates.model_fields) - {"per_request"}
 _SCHEDULES: Final = TypeAdapter(list[PriceSchedule])
 _DESCRIPTIONS: Final = {"supported_languages": [], "strengths": "", "weaknesses": "", "best_use_cases": []}
+_LIMITS: Final = tuple(name for name, field in RateLimits.model_fields.items() if field.is_required())
+_DATES: Final = ("created_at", "updated_at")
 _RACES: Final = 10  # others who write profiles at the same time
 
 
@@ -46,7 +49,14 @@ def _check_day(day: str | None) -> str | None:
     return day
 
 
-_Price = Annotated[float, Field(ge=0, le=_MAX_PRICE, allow_inf_nan=False)]
+def _check_address(url: str) -> str:
+    try:
+        return check_base_url(url)
+    except InputError as error:
+        raise ValueError(error.problem) from error
+
+
+_Price = Annotated[float, Field(ge=0, le=MAX_PRICE, allow_inf_nan=False)]
 _Word = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_check_text)]
 _Text = Annotated[str, Field(max_length=4000), AfterValidator(_check_text)]
 _Tokens = Annotated[int, Field(ge=1, le=_MAX_TOKENS)]
@@ -73,7 +83,7 @@ class _Configured(Profile):
     strengths: _Text
     weaknesses: _Text
     best_use_cases: list[_Word] = Field(max_length=100)
-    api_endpoint: Annotated[str, Field(max_length=2000), AfterValidator(check_base_url)]
+    api_endpoint: Annotated[str, Field(max_length=2000), AfterValidator(_check_address)]
     cost_per_input_token: _Price
     cost_per_output_token: _Price
     rate_limits: _Limits
@@ -163,41 +173,49 @@ def require_known(names: Sequence[str], known: Mapping[str, Profile]) -> None:
 def plan_profiles(
     rows: Sequence[Row], known: Mapping[str, Profile], *, now: datetime, priced_on: str | None = None
 ) -> ProfilePlan:
-    """What rows mean beside the profiles that are known. Raises InputError naming model, field and limit.
+    """What rows mean beside the profiles that are known. Raises ProfilesError: all models, fields and limits at once.
 
     Prices that change without a date of theirs get `priced_on`: the old date would be wrong. A price per token takes
     the place of a schedule; beside one it is the schedule's of today, whatever is written.
     """
-    plan = ProfilePlan()
+    plan, problems = ProfilePlan(), list[FieldProblem]()
     for row in rows:
-        name = str(row["model_name"])
-        old = known.get(name)
-        if old is None:
-            plan.added.append(_check_new(row, now=now, priced_on=priced_on))
-            continue
-        changes = _find_changes(row, old, now=now, priced_on=priced_on)
-        if changes:
-            plan.changes_by_name[name] = changes
-        else:
-            plan.unchanged.append(name)
+        try:
+            _plan_row(row, known, plan, now=now, priced_on=priced_on)
+        except ProfilesError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ProfilesError(problems)
     return plan
 
 
+def _plan_row(
+    row: Row, known: Mapping[str, Profile], plan: ProfilePlan, *, now: datetime, priced_on: str | None
+) -> None:
+    name = str(row["model_name"])
+    old = known.get(name)
+    if old is None:
+        plan.added.append(_check_new(row, now=now, priced_on=priced_on))
+    elif changes := _find_changes(row, old, now=now, priced_on=priced_on):
+        plan.changes_by_name[name] = changes
+    else:
+        plan.unchanged.append(name)
+
+
 def _check_new(row: Row, *, now: datetime, priced_on: str | None) -> Profile:
-    _check_fields(row)
     times = {"created_at": now, "updated_at": now}
-    return _validate({**_DESCRIPTIONS, "prices_as_of": priced_on, **row, **_todays_row(row, now), **times})
+    values = {**_DESCRIPTIONS, "prices_as_of": priced_on, **row, **_todays_row(row, now), **times}
+    return _validate(row, values)
 
 
 def _find_changes(row: Row, old: Profile, *, now: datetime, priced_on: str | None) -> dict[str, Any]:
-    _check_fields(row)
     before = old.model_dump(include=set(CONFIGURED))
     is_repriced = any(name in row and row[name] != getattr(old, name) for name in _PRICES)
     prices = _todays_row(row, now) or ({"prices": []} if is_repriced else {})
     merged = {**before, **row, **prices, "created_at": old.created_at, "updated_at": old.updated_at}
     if isinstance(row.get("rate_limits"), Mapping):
         merged["rate_limits"] = {**before["rate_limits"], **row["rate_limits"]}
-    new = _validate(merged)
+    new = _validate(row, merged)
     changes = {name: getattr(new, name) for name in CONFIGURED if getattr(new, name) != getattr(old, name)}
     if "prices_as_of" not in row and any(name in changes for name in (*_PRICES, "prices")):
         changes["prices_as_of"] = priced_on
@@ -210,39 +228,57 @@ def _todays_row(row: Row, now: datetime) -> dict[str, Any]:
         return {}
     try:
         return todays_costs(_SCHEDULES.validate_python(row["prices"]), now)
-    except ValidationError as error:
-        raise _explain(row["model_name"], error, "prices") from error
+    except ValidationError:  # what is wrong is told with all the rest; the prices that it would give are not missing
+        return dict.fromkeys(("cost_per_input_token", "cost_per_output_token"), 0.0)
 
 
-def _check_fields(row: Row) -> None:
-    name = row["model_name"]
-    for each in sorted(set(row) - set(CONFIGURED)):
-        if each == "is_active":
-            raise InputError(f"{name}.{each}", "is switched by `orchestratex models enable` and `disable`")
-        problem = "is recorded by OrchestrateX" if each in STATE_FIELDS else "is unknown"
-        raise InputError(f"{name}.{each}", f"{problem}; fields are {', '.join(CONFIGURED)}")
-
-
-def _validate(values: Mapping[str, Any]) -> Profile:
-    name = values["model_name"]
+def _validate(row: Row, values: Mapping[str, Any]) -> Profile:
+    """The profile that `values` make, which a row has filled. Raises ProfilesError with all that is wrong."""
+    name, foreign = str(row["model_name"]), set(row) - set(CONFIGURED)
+    problems = _find_foreign(name, foreign)
+    fitting = {field: value for field, value in values.items() if field not in foreign or field in _DATES}
     try:
-        checked = _Configured.model_validate(values)
-    except InputError as error:  # of the address
-        raise InputError(f"{name}.{error.field}", error.problem) from error
+        checked = _Configured.model_validate(fitting)
     except ValidationError as error:
-        raise _explain(name, error) from error
+        raise ProfilesError([*problems, *_read_errors(name, error)]) from error
     if checked.max_output_tokens > checked.max_context_length:
         problem = f"must be at most max_context_length, which is {checked.max_context_length}"
-        raise InputError(f"{name}.max_output_tokens", problem)
+        problems.append(FieldProblem(name, "max_output_tokens", problem))
+    if problems:
+        raise ProfilesError(problems)
     return Profile.model_validate(checked.model_dump())
 
 
-def _explain(name: str, error: ValidationError, *above: str) -> InputError:
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in (*above, *first["loc"]))
-    units = {**dict.fromkeys(_PRICES, " (US dollars per token)"), "prices": " (US dollars per million tokens)"}
-    unit = units.get(path.partition(".")[0], "")
-    return InputError(f"{name}.{path}", first["msg"].removeprefix("Value error, ") + unit)
+def _find_foreign(name: str, fields: Collection[str]) -> list[FieldProblem]:
+    """Fields that nobody may write, or that there are not."""
+    problems = []
+    for each in sorted(fields):
+        problem = f"is unknown; fields are {', '.join(CONFIGURED)}"
+        if each == "is_active":
+            problem = "is switched by `orchestratex models enable` and `disable`"
+        elif each in STATE_FIELDS:
+            problem = f"is recorded by OrchestrateX; fields are {', '.join(CONFIGURED)}"
+        problems.append(FieldProblem(name, each, problem))
+    return problems
+
+
+def _read_errors(name: str, error: ValidationError) -> list[FieldProblem]:
+    """A missing record stands for those of its fields that are required."""
+    problems = []
+    for each in error.errors():
+        path = ".".join(str(part) for part in each["loc"])
+        message, is_missing = each["msg"].removeprefix("Value error, ") + _name_unit(path), each["type"] == "missing"
+        inner = _LIMITS if is_missing and path == "rate_limits" else ()
+        paths = [f"{path}.{field}" for field in inner] or [path]
+        problems += [FieldProblem(name, path, message, is_missing) for path in paths]
+    return problems
+
+
+def _name_unit(path: str) -> str:
+    """The unit of a price: people take one for the other."""
+    if path in _PRICES:
+        return " (US dollars per token)"
+    return " (US dollars per million tokens)" if path.rpartition(".")[2] in _RATES else ""
 
 
 def _write(make_plan: Callable[[Mapping[str, Profile]], ProfilePlan], store: Store) -> ProfilePlan:

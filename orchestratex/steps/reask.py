@@ -9,10 +9,10 @@ from orchestratex.domain.thread import Thread
 from orchestratex.rules.pricing import affordable_output, prompt_tokens
 from orchestratex.rules.shortfall import MOST_RE_ASKS, Kind, Shortfall, longer_limit, may_ask_again
 from orchestratex.steps import budget
-from orchestratex.steps.holding import sending_span
 from orchestratex.steps.request import allowed_output, schema_of
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
+from orchestratex.steps.span import sending_span
 
 _MORE_TOKENS = 100  # by which the words about what was wrong make the prompt longer
 _MOST_WORDS = 1000  # characters: a problem may quote the reply

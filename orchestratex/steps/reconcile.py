@@ -33,6 +33,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError, UnavailableError
 from orchestratex.steps import places
 from orchestratex.steps.announce import announce_call, announce_thread
+from orchestratex.steps.failing import failed_fields, sent_time, since
 from orchestratex.steps.finish import end_bare
 from orchestratex.steps.halt import halt
 from orchestratex.steps.journal import QUEUE_LENGTH
@@ -40,8 +41,11 @@ from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import close_panel, find_stragglers, waits_its_turn
 from orchestratex.steps.poison import contain, settle_as_recorded, unknown_charge
 from orchestratex.steps.probe import PROBES
+from orchestratex.steps.provision import is_provision, settle_provision
 from orchestratex.steps.pulse import CONTROL
 from orchestratex.steps.services import Services
+from orchestratex.steps.sittings import report_session_end
+from orchestratex.steps.superseded import report_superseded
 from orchestratex.store.base import Account, HeldCall
 
 _log = logging.getLogger(__name__)
@@ -122,11 +126,15 @@ def _free_call(response: Response, services: Services) -> bool:
     """Take a dead worker's call away and charge what it may have cost; it is then due again, or quarantined."""
     charge = unknown_charge(response)
     changes: dict[str, object] = {"reserved_nanos": 0}
+    if response.completion is None:
+        changes |= sent_time(response, services)
     is_pending = response.status is ResponseStatus.PENDING
     is_quarantined = is_pending and response.crashes + 1 >= services.settings.crash_cap
     why = f"{response.role} call of {response.model_name} lost its worker {response.crashes + 1} times"
     if is_quarantined:
-        changes |= {"status": ResponseStatus.FAILED, "is_quarantined": True, "error_message": why}
+        changes |= {**failed_fields(response, why, services), "is_quarantined": True}
+    elif not is_pending and response.sent_at is not None:
+        changes["processing_duration"] = since(response, services)
     freed = services.store.free_response(response, changes, charge=charge)
     if freed is None:
         return False
@@ -242,8 +250,12 @@ def _send_call(response: Response, services: Services) -> bool:
         if is_ours:
             announce_call(response, services)
         return is_ours
-    if services.store.get_thread(response.thread_id).is_ended:
-        return services.store.supersede_responses(response.thread_id) > 0
+    thread = services.store.get_thread(response.thread_id)
+    if thread.is_ended:
+        pending = services.store.pending_of(thread.id)
+        services.store.supersede_responses(thread.id)
+        report_superseded(thread, pending, services)
+        return bool(pending)
     services.store.mark_response_sent(response, is_only_seen=True)  # its thread is sent again in its stead
     return False
 
@@ -362,6 +374,8 @@ def _response_id(key: str) -> ObjectId:
 def _settle_orphan(held: _Held, services: Services) -> bool:
     """Settle a reservation whose attempt is over: at its recorded cost, or at nothing when it was never sent."""
     account, key, call = held.account, held.key, held.call
+    if is_provision(key):
+        return settle_provision(account, key, services)
     if call is None:
         return _settle_unknown(account, key, services)
     if call.lease_token is not None:
@@ -411,7 +425,11 @@ def _end_idle_sessions(services: Services) -> int:
 
 def _end_idle_session(session: Session, services: Services) -> bool:
     status, read_at = idle_status(session.id, services), session.updated_at  # a thread may come in meanwhile
-    return services.store.end_session(session.id, status, services.clock(), unchanged_since=read_at)
+    has_ended = services.store.end_session(session.id, status, services.clock(), unchanged_since=read_at)
+    if has_ended:
+        why = f"nothing happened in it for {services.settings.session_idle_s:g} s"
+        report_session_end(session.id, status, why, services)
+    return has_ended
 
 
 def idle_status(session_id: ObjectId, services: Services) -> SessionStatus:

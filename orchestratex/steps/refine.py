@@ -74,7 +74,6 @@ def _document(
     disputed = [point for point in parsed.points if not point.accepted]
     words = parsed.assessment or Assessment(confidence=5)
     usage = response.tokens_used
-    before_sending = (response.sent_at - response.timestamp).total_seconds() * 1000 if response.sent_at else 0.0
     return CriticismResponse(
         id=response.id,
         thread_id=thread.id,
@@ -94,7 +93,7 @@ def _document(
         confidence_in_revision=parsed.assessment.confidence if parsed.assessment else None,
         rebuttal_points=words.rebuttal_points or "\n".join(point.why for point in disputed),
         alternative_interpretations=words.alternative_interpretations,
-        criticism_processing_time=max(0.0, before_sending),
+        criticism_processing_time=response.prompt_time or 0.0,
         response_generation_time=response.response_time or 0.0,
         total_tokens_used=usage.total_tokens if usage else 0,
         cost=response.cost or 0.0,

@@ -21,11 +21,13 @@ from orchestratex.steps.calls import close_failed, completed_fields, run_call
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import open_panel
 from orchestratex.steps.poison import taking_back
+from orchestratex.steps.provision import is_other_affordable, release
 from orchestratex.steps.reask import ask_again, problem_of, report_shortfall, say_again
 from orchestratex.steps.request import allowed_output
 from orchestratex.steps.results import Result, wait
 from orchestratex.steps.services import Services
 from orchestratex.steps.standby import fall_back, may_go_elsewhere, set_aside
+from orchestratex.steps.unchanged import find_same, stop_unchanged
 
 _TAIL = 30  # characters by which the end of a text is known
 _ANSWER_PURPOSES = frozenset({Purpose.ANSWER, Purpose.RE_ASK})
@@ -71,10 +73,10 @@ def run_answer(thread_id: ObjectId, kind: Respond, services: Services) -> Result
     if found is None:
         return _replace_model(thread, None, "its call is gone", services)
     if found.status is ResponseStatus.COMPLETED:
-        return Result(open_panel(thread, found, services), "the answer was there already")
+        return Result(_go_on(thread, found, services), "the answer was there already")
     if found.status is not ResponseStatus.PENDING:
         return _replace_model(thread, found.model_name, found.error_message or found.status, services)
-    called = run_call(found.id, lambda t, r: kind.build(t, r, services), services)
+    called = run_call(found.id, lambda t, r: kind.build(t, r, services), services, is_judged=True)
     return _act(called, kind, services)
 
 
@@ -113,7 +115,13 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
         response_id=str(response.id),
         cost_nanos=response.cost_nanos,
     )
-    return Result(open_panel(thread, completed, services), "answered")
+    return Result(_go_on(thread, completed, services), "answered")
+
+
+def _go_on(thread: Thread, answer: Response, services: Services) -> Thread | None:
+    """Have an answer evaluated, unless it is one that was."""
+    same = find_same(thread, answer, services) if answer.parent_response_id else None
+    return open_panel(thread, answer, services) if same is None else stop_unchanged(thread, answer, same, services)
 
 
 def _ends_with_text(reply: str, text: str) -> bool:
@@ -173,10 +181,7 @@ def _mend(
     found = shortfall or Shortfall(Kind.UNREADABLE, "malformed reply", "could not be read")
     again = ask_again(thread, response, found, services)  # noted before this one is closed
     goes_elsewhere = again is None and (answer is None or may_go_elsewhere(thread, response, found, services))
-    if answer is None:
-        closed = close_failed(response, found.record, services)
-    else:
-        closed = _set_aside(response, answer, found, services)
+    closed = close_failed(response, found.record, services) if answer is None else set_aside(response, found, services)
     if closed is None:
         return Result(None, "the lease was lost while the reply was read")
     services.faults.reach(FaultPoint.CALL_COMPLETED)
@@ -191,19 +196,12 @@ def _mend(
     return run_answer(thread.id, kind, services)
 
 
-def _set_aside(response: Response, answer: Answer, found: Shortfall, services: Services) -> Response | None:
-    try:
-        return set_aside(response, answer.text, found, services)
-    except DocumentTooLargeError:
-        return close_failed(response, found.record, services)
-
-
 def _take_partial(thread: Thread, services: Services) -> Result:
     """Go on with the longest answer that stands by, which its panel may judge for what it is."""
     taken = fall_back(thread, services)
     if taken is None:
         return Result(None, "somebody else went on with this answer")
-    return Result(open_panel(thread, taken, services), "an answer that is not whole was taken")
+    return Result(_go_on(thread, taken, services), "an answer that is not whole was taken")
 
 
 def _replace_model(thread: Thread, model: str | None, why: str, services: Services) -> Result:
@@ -225,6 +223,9 @@ def _replace_model(thread: Thread, model: str | None, why: str, services: Servic
 def _stop_for_cost(thread: Thread, response: Response, why: str, services: Services) -> Result:
     taken = fall_back(thread, services)
     if taken is not None:  # it was to be asked for once more, and there is no money for that
-        return Result(open_panel(thread, taken, services), "an answer that is not whole was taken")
+        return Result(_go_on(thread, taken, services), "an answer that is not whole was taken")
+    if is_other_affordable(thread, response.model_name, services):
+        release(thread, services)
+        return _replace_model(thread, response.model_name, why, services)
     move = stop(StopReason.COST_LIMIT, f"{response.model_name} was not called: {why}")
     return Result(services.store.move_thread(thread, move.fields(thread)), "the cost limit is reached")

@@ -31,7 +31,8 @@ def retry(thread_id: ObjectId, services: Services) -> Thread:
     _require_resumable(thread)
     entry = places.take([thread], services)
     services.store.reopen_session(thread.session_id)
-    step, failed_models = _resume(thread, services)
+    stood = thread.model_copy(update={"current_iteration": thread.stopped_in or thread.current_iteration})
+    step, failed_models = _resume(stood, services)
     changes: dict[str, Any] = {
         "stop_reason": None,
         "failure_reason": None,
@@ -47,7 +48,8 @@ def retry(thread_id: ObjectId, services: Services) -> Thread:
         "deadline_at": thread.options.deadline_s or services.settings.thread_deadline_s,
         **(panel_deadlines(services) if step is Step.EVALUATE else {}),
     }
-    fields = Move(step, {**changes, "is_queued": entry.is_queued}).fields(thread)
+    again = Move(step, {**changes, "is_queued": entry.is_queued}, iteration=stood.current_iteration)
+    fields = again.fields(thread)
     moved = services.store.move_thread(thread, fields, deadlines_s=deadlines)
     if moved is None:
         raise ConflictError("thread_id", f"{thread_id} is being retried already")

@@ -7,6 +7,7 @@ import threading
 from orchestratex.domain.response import AttemptCost, Completion, Response
 from orchestratex.errors import DocumentTooLargeError, StoreUnavailableError
 from orchestratex.rules.keeping import fit_completion, leave_out_text
+from orchestratex.steps.failing import sent_time, since
 from orchestratex.steps.heart import Lease
 from orchestratex.steps.services import Services
 
@@ -32,7 +33,9 @@ def write_late(
     response: Response, completion: Completion | None, cost: AttemptCost, services: Services
 ) -> Response | None:
     """Keep what came of a call that nobody waits for any more, and free its lease."""
-    over = {"reserved_nanos": 0, "sent_at": None}
+    over: dict[str, object] = {"reserved_nanos": 0, "sent_at": None, "processing_duration": since(response, services)}
+    if completion is None:
+        over |= sent_time(response, services)
     kept = fit_completion(completion, response.role) if completion else None
     try:
         changes = {**(_fields(kept) if kept else {}), **over}

@@ -8,6 +8,7 @@ from bson import ObjectId
 from orchestratex.domain.base import (
     Component,
     Domain,
+    LogLevel,
     Purpose,
     ResponseStatus,
     ResponseType,
@@ -22,8 +23,18 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.flow import refinement_outcomes
+from orchestratex.rules.outlay import expect_thread_cost
+from orchestratex.rules.panel import choose_evaluators
 from orchestratex.rules.pricing import prompt_tokens
-from orchestratex.rules.selection import ALGORITHM_VERSION, NoCandidateError, Ranking, rank, refinement_bonus
+from orchestratex.rules.selection import (
+    ALGORITHM_VERSION,
+    Facts,
+    NoCandidateError,
+    Question,
+    Ranking,
+    rank,
+    refinement_bonus,
+)
 from orchestratex.rules.shortfall import Kind, longer_limit
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.services import Services
@@ -31,7 +42,6 @@ from orchestratex.steps.standby import MOST_MODELS, fall_back, room_needed
 
 _SELECTIONS_PER_RETRY = 1000  # more than there are models
 _REASON = 200  # characters of a failure that a selection repeats
-_EXPECTED_OUTPUT_TOKENS = 600  # of an answer, for comparing what models would cost
 
 
 def select(thread: Thread, services: Services) -> Move:
@@ -43,7 +53,11 @@ def select(thread: Thread, services: Services) -> Move:
     except NoCandidateError as error:
         if fall_back(thread, services) is not None:
             return Move(_answer_step(thread))
-        return stop(StopReason.FAILED, f"no further model is asked: {error}")
+        why = f"no further model is asked: {error}"
+        services.journal.write(
+            Component.SELECTOR, "no_candidate", why, thread=thread, level=LogLevel.ERROR, error=error
+        )
+        return stop(StopReason.FAILED, why)
     selection = services.store.insert_selection(_record(thread, ranking, started, services))
     response = _with_room(_pending(thread, selection.selected_model, services), thread, services)
     services.store.insert_responses([response])
@@ -83,23 +97,41 @@ def _answer_step(thread: Thread) -> Step:
 
 
 def _rank(thread: Thread, services: Services) -> Ranking:
-    domain = thread.domain or Domain.GENERAL
-    bonus = {}
-    if thread.best_model_id is not None and thread.current_iteration > 1:
-        bonus = refinement_bonus(thread.best_model_id, refinement_outcomes(thread))
     profiles = services.usable_profiles()
-    return rank(
-        profiles,
-        domain=domain,
+    is_first = thread.current_iteration == 1
+    question = Question(
+        domain=thread.domain or Domain.GENERAL,
         language=thread.language,
         strategy=thread.options.selection_strategy,
-        expected_tokens=(prompt_tokens(thread.original_prompt), _EXPECTED_OUTPUT_TOKENS),
+        seed=thread.original_prompt,
+        exploration=services.settings.exploration
+        if is_first
+        else 0.0,  # first answers alone teach what a model is worth
+    )
+    bonus = {}
+    if thread.best_model_id is not None and not is_first:
+        bonus = refinement_bonus(thread.best_model_id, refinement_outcomes(thread))
+    facts = Facts(costs=_expect_costs(thread, profiles, services), history=services.store.first_answers(), bonus=bonus)
+    return rank(
+        profiles,
+        question,
+        facts,
         preferred=thread.options.preferred_models,
         excluded=thread.options.excluded_models,
         unavailable=_find_unavailable(thread, profiles, services),
-        bonus=bonus,
-        domain_quality=services.store.domain_quality(domain),
     )
+
+
+def _expect_costs(thread: Thread, profiles: Sequence[Profile], services: Services) -> dict[str, float]:
+    """What the thread would cost, rounds and panels, by who answers it."""
+    tokens = prompt_tokens(f"{thread.original_prompt}\n{thread.context or ''}")
+    rounds, size, now = thread.options.max_iterations, services.settings.panel_size, services.clock()
+    costs = {}
+    for author in profiles:
+        panel = choose_evaluators(profiles, thread.options, author=author.model_name, size=size)
+        cost = expect_thread_cost(author, panel, prompt_tokens=tokens, max_iterations=rounds, at=now)
+        costs[author.model_name] = cost
+    return costs
 
 
 def _find_unavailable(thread: Thread, profiles: Sequence[Profile], services: Services) -> dict[str, str]:

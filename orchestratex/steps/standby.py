@@ -5,26 +5,20 @@ from __future__ import annotations
 from orchestratex.domain.base import Component, FinishReason, LogLevel, Purpose, ResponseStatus
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
+from orchestratex.errors import DocumentTooLargeError
+from orchestratex.rules.replies import parse_answer
 from orchestratex.rules.shortfall import Kind, Shortfall
-from orchestratex.steps.calls import completed_fields
+from orchestratex.steps.failing import failed_fields
 from orchestratex.steps.request import allowed_output
 from orchestratex.steps.services import Services
 
 MOST_MODELS = 3  # whose answers may come out in pieces, until one of these has to do
 
 
-def set_aside(response: Response, text: str, shortfall: Shortfall, services: Services) -> Response | None:
-    """Close an answer that is not whole, and keep what came of it for the case that no other comes."""
-    return services.store.complete_response(
-        response,
-        {
-            **completed_fields(response, text, services),
-            "status": ResponseStatus.FAILED,
-            "error_message": shortfall.record,
-            "is_partial": True,
-            "stands_by": True,
-        },
-    )
+def set_aside(response: Response, shortfall: Shortfall, services: Services) -> Response | None:
+    """Close an answer that is not whole: its raw completion keeps what came, for the case that no other comes."""
+    failed = failed_fields(response, shortfall.record, services)
+    return services.store.complete_response(response, {**failed, "is_partial": True, "stands_by": True})
 
 
 def fall_back(thread: Thread, services: Services) -> Response | None:
@@ -32,12 +26,29 @@ def fall_back(thread: Thread, services: Services) -> Response | None:
     answers = services.store.answers_of(thread.id, iteration=thread.current_iteration)
     if any(each.status is ResponseStatus.COMPLETED and each.purpose is not Purpose.ASSESSMENT for each in answers):
         return None
-    standing = [each for each in answers if each.stands_by]
-    best = max(standing, key=lambda each: len(each.response_text or ""), default=None)
-    if best is None:
+    standing = [(each, _read_text(each, services)) for each in answers if each.stands_by]
+    for longest, text in sorted(standing, key=lambda each: -len(each[1])):
+        taken = _take(thread, longest, text, services)
+        if taken is not None:
+            return taken
+    return None
+
+
+def _read_text(response: Response, services: Services) -> str:
+    """What a user would see of a reply that stands by."""
+    if response.response_text is not None:  # of an older version
+        return response.response_text
+    whole = services.store.get_response(response.id)
+    return parse_answer(whole.completion.text if whole.completion else "", whole.prompt_sent or "").text
+
+
+def _take(thread: Thread, best: Response, text: str, services: Services) -> Response | None:
+    """Complete an answer that stands by; None where its document has no room for the text."""
+    changes = {"status": ResponseStatus.COMPLETED, "stands_by": False, "error_message": None, "response_text": text}
+    try:
+        services.store.update_evaluated(best.id, changes)
+    except DocumentTooLargeError:
         return None
-    changes = {"status": ResponseStatus.COMPLETED, "stands_by": False, "error_message": None}
-    services.store.update_evaluated(best.id, changes)
     services.journal.write(
         Component.ORCHESTRATOR,
         "partial_response_taken",

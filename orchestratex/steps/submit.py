@@ -26,6 +26,7 @@ from orchestratex.domain.inputs import (
     WantedScore,
     describe_problem,
 )
+from orchestratex.domain.log import LogEvent
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.session import Session, SessionSettings
 from orchestratex.domain.thread import Thread, ThreadOptions
@@ -54,7 +55,9 @@ class Options(_Strict):
     preferred_models: ModelNames | None = None
     excluded_models: ModelNames | None = None
     selection_strategy: Strategy | None = None
-    evaluators: ModelNames | None = Field(default=None, min_length=1, description="the panel; all others by default")
+    evaluators: ModelNames | None = Field(
+        default=None, min_length=1, description="the panel; a few cheap others by default"
+    )
     deadline_s: DeadlineS | None = Field(
         default=None, description="seconds from submission after which a thread has to end"
     )
@@ -178,6 +181,7 @@ def _take_in(
     if is_new:
         _insert_session(session, services)
     services.store.insert_threads(entry.threads, deadline_s=services.settings.thread_deadline_s)
+    services.journal.write_all([_note_submitted(thread, services) for thread in entry.threads])
     services.faults.reach(FaultPoint.SUBMITTED)
     try:
         services.store.touch_session(session.id)  # who ends idle sessions sees it, or is seen in the next line
@@ -186,6 +190,18 @@ def _take_in(
     except StoreUnavailableError as error:  # they are taken in: who heard otherwise would submit, and pay, twice
         _log.warning("threads of session %s wait for reconcile: %s", session.id, error)
     return entry.threads
+
+
+def _note_submitted(thread: Thread, services: Services) -> LogEvent:
+    return services.journal.note(
+        Component.API,
+        "thread_submitted",
+        f"a prompt of {len(thread.original_prompt)} characters comes in" + (" and waits in line" * thread.is_queued),
+        thread=thread,
+        characters=len(thread.original_prompt),
+        strategy=thread.options.selection_strategy,
+        max_iterations=thread.options.max_iterations,
+    )
 
 
 def _insert_session(session: Session, services: Services) -> None:
@@ -243,7 +259,10 @@ def _check_text(field: str, text: str) -> None:
 
 
 def _check_pool(options: ThreadOptions, services: Services) -> None:
-    """A thread needs a model that answers and another that evaluates. Raises ConflictError."""
+    """A thread needs a model that answers and another that evaluates. Raises ConflictError.
+
+    Where the whole installation has one model that answer goes without evaluation, and says so.
+    """
     both = sorted(set(options.preferred_models) & set(options.excluded_models))
     if both:
         raise ConflictError("preferred_models", f"{', '.join(both)} cannot be preferred and excluded at once")
@@ -251,6 +270,8 @@ def _check_pool(options: ThreadOptions, services: Services) -> None:
     candidates = [profile for profile in usable if profile.model_name not in options.excluded_models]
     if not candidates:
         raise ConflictError("excluded_models", f"no model is left to answer; active are {_names(usable) or 'none'}")
+    if len(usable) == 1 and options.evaluators is None:
+        return
     anybody = [profile.model_copy(update={"is_available": True}) for profile in usable]
     if not any(choose_evaluators(anybody, options, author=each.model_name) for each in candidates):
         field = "evaluators" if options.evaluators else "excluded_models"

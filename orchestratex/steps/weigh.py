@@ -10,18 +10,26 @@ from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import leave_behind
 from orchestratex.steps.services import Services
 
+# these are decided by weighing: nothing was left to weigh
+_WEIGHED = {
+    StopReason.QUALITY_THRESHOLD,
+    StopReason.NO_IMPROVEMENT,
+    StopReason.NOTHING_SEVERE,
+    StopReason.MAX_ITERATIONS,
+}
+
 
 def weigh(thread: Thread, services: Services) -> Move:
     """Put the panel's scores together, keep the best response so far, and decide whether to go on."""
     leave_behind(
         thread, services, keeps_assessments=True
     )  # stragglers: before reading, so that none arrives in between
-    answer = _answer(thread, services)
+    answer = _find_answer(thread, services)
+    if answer is None:
+        raise LookupError(f"thread {thread.id} has no answer in iteration {thread.current_iteration}")
     evaluations = services.store.evaluations_of(thread.id, brief=True)
-    score = _score(thread, answer, evaluations)
-    scores = [*(known for known in thread.scores if known.iteration != score.iteration), score]
-    services.store.update_evaluated(answer.id, {"selection_score": score.score})
-    _weigh_criticism(thread, answer, evaluations, services)
+    scores = _weigh_answer(thread, answer, evaluations, services)
+    score = scores[-1]
     best = best_score(scores) or score
     services.store.mark_best(thread.id, best.response_id)
     decision = next_step(thread.options, scores)
@@ -39,12 +47,42 @@ def weigh(thread: Thread, services: Services) -> Move:
     return Move(Step.FINISH, {**changes, **halt.changes})
 
 
-def _answer(thread: Thread, services: Services) -> Response:
+def weigh_arrived(thread: Thread, services: Services) -> Thread:
+    """The thread that is to end, with what has come of a panel that was cut short; as it is where nothing has.
+
+    A revision that was evaluated before a deadline or a cancellation is not worth less for it.
+    """
+    is_broken = thread.stopped_at is Step.WEIGH and thread.stop_reason is StopReason.FAILED  # it would fail here, too
+    if is_broken or thread.stop_reason in _WEIGHED or thread.stopped_at not in {Step.EVALUATE, Step.WEIGH}:
+        return thread
+    answer = _find_answer(thread, services)
+    evaluations = services.store.evaluations_of(thread.id, brief=True)
+    if answer is None or not any(evaluation.evaluated_response_id == answer.id for evaluation in evaluations):
+        return thread
+    scores = _weigh_answer(thread, answer, evaluations, services)
+    best = best_score(scores) or scores[-1]
+    end = Decision(step=Step.FINISH, stop_reason=thread.stop_reason, reason="the thread ends before its panel is whole")
+    _report(thread, scores[-1], best, end, services)
+    found = {"scores": scores, "best_response_id": best.response_id, "best_model_id": best.model_name}
+    return thread.model_copy(update=found)
+
+
+def _find_answer(thread: Thread, services: Services) -> Response | None:
     """The response that this iteration's panel evaluated."""
     for response in services.store.answers_of(thread.id, iteration=thread.current_iteration):
         if response.status is ResponseStatus.COMPLETED and response.purpose is not Purpose.ASSESSMENT:
             return response
-    raise LookupError(f"thread {thread.id} has no answer in iteration {thread.current_iteration}")
+    return None
+
+
+def _weigh_answer(
+    thread: Thread, answer: Response, evaluations: list[Evaluation], services: Services
+) -> list[IterationScore]:
+    """Record what the panel thought of an answer, and of how it dealt with the criticism; the scores, its own last."""
+    score = _score(thread, answer, evaluations)
+    services.store.update_evaluated(answer.id, {"selection_score": score.score})
+    _weigh_criticism(thread, answer, evaluations, services)
+    return [*(known for known in thread.scores if known.iteration != score.iteration), score]
 
 
 def _score(thread: Thread, answer: Response, evaluations: list[Evaluation]) -> IterationScore:
@@ -84,7 +122,7 @@ def _weigh_criticism(thread: Thread, answer: Response, evaluations: list[Evaluat
         if document.id == answer.id:
             before = [e for e in evaluations if e.evaluated_response_id == document.original_response_id]
             after = [e for e in evaluations if e.evaluated_response_id == answer.id]
-            outcome = weigh_refinement(document, before, after)
+            outcome = weigh_refinement(before, after)
             if outcome is not None:
                 services.store.update_criticism(document.id, outcome)
 

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final, Protocol, TypeVar
 
 from bson import ObjectId
 from pydantic import Field
 
-from orchestratex.domain.base import MAX_ITERATIONS, Document, Record, ResponseStatus, SessionStatus, UtcDate
+from orchestratex.domain.base import (
+    MAX_ITERATIONS,
+    Document,
+    Domain,
+    Period,
+    Purpose,
+    Record,
+    ResponseStatus,
+    SessionStatus,
+    UtcDate,
+)
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
@@ -22,6 +33,7 @@ from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
+from orchestratex.domain.sums import Tally
 from orchestratex.domain.thread import Thread
 
 COLLECTIONS: Final[dict[str, type[Document]]] = {
@@ -40,7 +52,7 @@ COLLECTIONS: Final[dict[str, type[Document]]] = {
 class ThreadTotals(Record):
     """Sums over a thread's responses."""
 
-    models: int = 0
+    models: int = 0  # with a completed call
     tokens: int = 0
     cost_nanos: int = 0
 
@@ -56,7 +68,7 @@ class Account(Record):
     total_cost_nanos: int = 0
     held_nanos: int = 0
     excess_nanos: int = 0  # of a session: what calls cost beyond what was set aside for them
-    reservations: dict[str, int] = {}  # worst case of each call that may still be charged, by <response>_<attempt>
+    reservations: dict[str, int] = {}  # worst cases of calls, by <response>_<attempt>, and panels, by <thread>_panel
     estimates: dict[str, int] = {}
     unheld: dict[str, int] = {}  # what calls cost that were to cost nothing
     idle_s: float = 0.0  # since it changed last, by the store's clock; known where accounts are listed
@@ -100,13 +112,38 @@ class Places(Record):
 
 
 class ModelStats(Record):
-    """What a model has shown in all its calls. A mean over nothing is None."""
+    """What a model has shown in all hours that were rolled up, from its running sums. A mean over nothing is None."""
 
     average_response_time: float | None = None  # ms, of completed calls
-    success_rate: float | None = None  # of completed and failed calls
-    average_quality: float | None = None  # aggregate score of its answers
-    requests: int = 0
+    success_rate: float | None = None  # of its attempts: those that brought a completion
+    average_quality: float | None = None  # mean score of its answers, first ones and revisions
+    requests: int = 0  # attempts that were sent and are over
     tokens: int = 0
+    first_answers: dict[str, Tally] = {}  # scores of rated first answers, by domain; domains without any left out
+
+
+class RollupState(Record):
+    """How far rolling up has come. Hours are named by their start."""
+
+    rolled_from: UtcDate | None = None  # the first hour that anything is known of; None: nothing was rolled up yet
+    settled_until: UtcDate | None = None  # hours that begin before it are rolled up again only where marked
+    closed_until: UtcDate | None = None  # hours that begin before it are never rolled up again: their data is gone
+
+
+class Mark(Record):
+    """An hour in which something changed after its end."""
+
+    hour: UtcDate
+    changed_at: UtcDate  # by the store's clock
+    age_s: float  # since then, when it was read
+
+
+class Written(StrEnum):
+    """What became of a write by compare-and-set."""
+
+    SAME = "same"  # nothing would have changed, and nothing was written
+    WRITTEN = "written"
+    LOST = "lost"  # somebody else wrote since
 
 
 MOST_BYTES: Final = 16 * 1024 * 1024  # of a document, in MongoDB and so everywhere
@@ -121,6 +158,7 @@ REOPENED: Final[dict[str, Any]] = {  # of a call that is wanted again
     "seat_wanted_at": None,
     "is_quarantined": False,
     "error_message": None,
+    "retried_for": None,
     "processing_duration": None,
 }
 LEFT_OUT: Final[dict[type[Document], dict[str, Any]]] = {  # most of the bytes, and nothing that is counted
@@ -147,6 +185,22 @@ LEFT_OUT: Final[dict[type[Document], dict[str, Any]]] = {  # most of the bytes, 
         "specific_improvements": [],
     },
 }
+COUNTED: Final = frozenset(  # what roll-ups read of a document and may be written after it has ended
+    {
+        "completed_at",
+        "current_iteration",
+        "domain",
+        "final_quality_score",
+        "max_iterations_reached",
+        "selection_score",
+        "session_end",
+        "status",
+        "thread_status",
+        "user_accepted",
+        "user_satisfaction",
+    }
+)
+FIRST_ANSWERS: Final = (Purpose.ANSWER, Purpose.RE_ASK)  # what primary calls are for that bring a first answer
 NO_DEADLINES: Final[Mapping[str, float]] = {}
 Doc = TypeVar("Doc", bound=Document)
 Changes = Mapping[str, Any]  # field name -> new value (records, not dicts)
@@ -196,7 +250,10 @@ class Store(Protocol):
     def evaluations_of(
         self, thread_id: ObjectId, *, iteration: int | None = None, brief: bool = False
     ) -> list[Evaluation]:
-        """A thread's evaluations, by evaluator; `brief` leaves the prompts empty."""
+        """A thread's evaluations, by evaluator; `brief` leaves the prompts empty.
+
+        A prompt that is kept with its response (PROMPT_WITH_RESPONSE) is filled in from there.
+        """
 
     def selections_of(self, thread_id: ObjectId) -> list[Selection]:
         """A thread's selections, oldest first."""
@@ -207,8 +264,10 @@ class Store(Protocol):
     def logs_of(self, thread_id: ObjectId) -> list[LogEvent]:
         """A thread's log events, oldest first."""
 
-    def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
-        """Metrics windows of one length, the latest first."""
+    def metrics(
+        self, time_period: str, *, limit: int, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Metrics]:
+        """Metrics windows of one length that begin in [since, until), the latest first."""
 
     def scan_between(
         self, document: type[Doc], field: str, start: datetime, end: datetime, *, event_type: str | None = None
@@ -218,8 +277,8 @@ class Store(Protocol):
         They come one by one as they are asked for, however many they are. `event_type` narrows log events to one kind.
         """
 
-    def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
-        """For each model: mean aggregate score of its initial responses in this domain, and how many there were."""
+    def first_answers(self) -> dict[tuple[str, Domain], tuple[int, float]]:
+        """For each model and domain: how many first answers have a score, and the sum of their scores."""
 
     def held_calls(self, response_ids: Sequence[ObjectId]) -> dict[ObjectId, HeldCall]:
         """How the calls stand for which reservations are held, by id; unknown ones are left out."""
@@ -229,9 +288,6 @@ class Store(Protocol):
 
     def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
         """What a thread has used so far, counted from its responses."""
-
-    def model_stats(self) -> dict[str, ModelStats]:
-        """For each model that was called: what it has shown so far."""
 
     def is_current(self, thread: Thread) -> bool:
         """Whether the thread still stands where it was read: same step, iteration and moves."""
@@ -267,9 +323,6 @@ class Store(Protocol):
 
         False (and no change) when one to be added is there already, or one to be changed is gone.
         """
-
-    def put_metrics(self, metrics: Metrics) -> None:
-        """Add or replace the metrics of a window."""
 
     # -- leases and moves ------------------------------------------------------------------------------------------
 
@@ -343,7 +396,10 @@ class Store(Protocol):
     def supersede_responses(
         self, thread_id: ObjectId, *, up_to: int = MAX_ITERATIONS, keeps_assessments: bool = False
     ) -> int:
-        """Leave a thread's pending responses behind, up to an iteration. Leases stand: calls in flight still settle."""
+        """Leave a thread's pending responses behind, up to an iteration. Leases stand: calls in flight still settle.
+
+        Those that were sent say how long they lasted until then.
+        """
 
     def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:
         """Make `is_selected_best` true for one response of the thread, then false for all others."""
@@ -388,12 +444,19 @@ class Store(Protocol):
 
     # -- money: amounts in nano-dollars. An account is a session (its id) or a day's budget (its name) -------------
 
-    def reserve(self, account_id: AccountId, amounts: Mapping[str, int], *, limit: int | None = None) -> bool:
+    def reserve(
+        self,
+        account_id: AccountId,
+        amounts: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        in_place_of: str | None = None,
+    ) -> bool:
         """Hold the worst cases of some attempts, all or none; False when the limit does not allow it.
 
         An attempt that holds a reservation already keeps it and is not added again. A session has its limit in its
-        document, a day gets it here (None: no limit). A session in which a call cost more than was held for it gets
-        no further ones.
+        document, a day gets it here (None: no limit). What is held under `in_place_of` is given back in the same write.
+        A session in which a call cost more than was held for it gets no further ones.
         """
 
     def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
@@ -447,6 +510,54 @@ class Store(Protocol):
         """Let a thread in that stands in line, as dispatched now; None when it stands there no longer.
 
         Whatever is measured from a thread's start begins here, not when it was inserted.
+        """
+
+    # -- rolling up. Every verb above that changes what counts in an hour that has ended marks that hour --------------
+
+    def rollup_state(self) -> RollupState:
+        """How far rolling up has come."""
+
+    def settle_rollup(self, *, rolled_from: datetime, settled_until: datetime) -> None:
+        """Note how far it has come."""
+
+    def close_hours(self, until: datetime) -> None:
+        """Let no hour that begins before `until` be rolled up again; for whoever takes their documents away."""
+
+    def next_activity(self, since: datetime) -> datetime | None:
+        """The first moment from then on at which a session starts or ends, a thread ends, a call or event is made."""
+
+    def ratings_of(self, session_ids: Sequence[ObjectId]) -> dict[ObjectId, float]:
+        """The users' ratings of these sessions; those that have none are left out."""
+
+    def scan_of(self, document: type[Doc], thread_ids: Sequence[ObjectId]) -> Iterator[Doc]:
+        """All documents of a kind that belong to these threads, as scan_between gives them."""
+
+    def get_window(self, period: Period, start: datetime) -> Metrics | None:
+        """The metrics of one window."""
+
+    def windows_between(self, period: Period, start: datetime, end: datetime) -> list[Metrics]:
+        """All windows of one length that begin in [start, end), the earliest first."""
+
+    def put_hour(self, window: Metrics, *, seen: int | None) -> Written:
+        """Add or replace an hour, move the models' running sums by what it changes, all in one.
+
+        `seen` are the `rolls` of the window that was known before its documents were read, None where there was none.
+        How many sessions were open when it began follows from the hour before; later windows learn what it changes.
+        """
+
+    def put_window(self, window: Metrics, *, seen: int | None) -> Written:
+        """Add or replace a longer window."""
+
+    def model_stats(self) -> dict[str, ModelStats]:
+        """For each model: what its running sums say."""
+
+    def due_marks(self, *, limit: int) -> list[Mark]:
+        """Hours that changed after their end and are to be rolled up again."""
+
+    def clear_mark(self, mark: Mark, *, is_closed: bool = False) -> None:
+        """Note that the hour was rolled up after the mark was read; does nothing when it was marked again since.
+
+        A young mark stays, for a last time: the change that it announced may still be on its way. `is_closed`: it goes.
         """
 
     # -- what is done once, whoever does it --------------------------------------------------------------------------

@@ -53,6 +53,7 @@ WORK_INDEXES: Final[dict[str, list[tuple[list[tuple[str, int]], dict[str, Any]]]
         ([("held_nanos", UP)], {"held_nanos": {"$gt": 0}}),
         ([("is_cancelling", UP)], {"is_cancelling": True}),
         ([("session_start", UP)], {}),
+        ([("session_end", UP)], {"session_end": {"$type": "date"}}),
     ],
     "budget_days": [([("held_nanos", UP)], {"held_nanos": {"$gt": 0}})],
     "conversation_threads": [
@@ -70,8 +71,6 @@ WORK_INDEXES: Final[dict[str, list[tuple[list[tuple[str, int]], dict[str, Any]]]
         ),
         ([("timestamp", UP)], {}),
     ],
-    "model_selection_history": [([("timestamp", UP)], {})],
-    "criticism_responses": [([("timestamp", UP)], {})],
     "orchestration_logs": [([("thread_id", UP), ("timestamp", UP)], {}), ([("timestamp", UP)], {})],
 }
 

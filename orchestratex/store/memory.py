@@ -16,6 +16,7 @@ from orchestratex.domain.base import (
     MAX_ITERATIONS,
     CostSource,
     Document,
+    Domain,
     Leased,
     Purpose,
     ResponseStatus,
@@ -25,7 +26,7 @@ from orchestratex.domain.base import (
     to_usd,
 )
 from orchestratex.domain.criticism import CriticismResponse
-from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.evaluation import PROMPT_WITH_RESPONSE, Evaluation
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.metrics import Metrics
 from orchestratex.domain.profile import Profile
@@ -36,6 +37,8 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import DocumentTooLargeError, NotFoundError
 from orchestratex.store.base import (
     COLLECTIONS,
+    COUNTED,
+    FIRST_ANSWERS,
     LEFT_OUT,
     MOST_BYTES,
     NO_DEADLINES,
@@ -45,17 +48,19 @@ from orchestratex.store.base import (
     Changes,
     Doc,
     HeldCall,
-    ModelStats,
     Place,
+    RollupState,
     ThreadTotals,
 )
 from orchestratex.store.places import MemoryPlaces
+from orchestratex.store.rollups import MemoryRollups
 from orchestratex.store.turns import MemoryTurns
 
 _Work = TypeVar("_Work", bound=Leased)
 _FREED: dict[str, Any] = {"lease_token": None, "lease_until": None}
 _FATE = ("status", "sent_at", "completion")  # what tells how far a call has come
 _SAMPLE_AGE = timedelta(seconds=60)
+_CHARGED = {"total_cost_nanos", "attempt_costs", "attempts_sent", "sent_at", "finish_reason", "response_time"}
 
 # The unique keys beside _id, as in indexes.py.
 _UNIQUE: dict[type[Document], tuple[str, ...]] = {
@@ -68,7 +73,7 @@ _UNIQUE: dict[type[Document], tuple[str, ...]] = {
 }
 
 
-class MemoryStore(MemoryPlaces, MemoryTurns):
+class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns):
     """Documents in dictionaries under one lock; `clock` stands for the server's clock."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -82,6 +87,9 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         self._turns: dict[str, datetime] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
         self._alarms: set[str] = set()
+        self._marks: dict[datetime, tuple[datetime, datetime]] = {}
+        self._totals: dict[str, dict[str, int]] = {}
+        self._rollup_state = RollupState()
         self._reconciled_at: datetime | None = None
         self._amnesty_until: datetime | None = None
         self._tables: dict[type[Document], dict[ObjectId, Any]] = {kind: {} for kind in COLLECTIONS.values()}
@@ -135,10 +143,12 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         thread_id: ObjectId,
         *,
         iteration: int | None = None,
-        brief: bool = False,  # noqa: ARG002
+        brief: bool = False,
     ) -> list[Evaluation]:
         found = [
-            e for e in self._all(Evaluation) if e.thread_id == thread_id and iteration in (None, e.iteration_number)
+            e.model_copy(update={"evaluation_prompt_used": "" if brief else self._prompt_of(e)})
+            for e in self._all(Evaluation)
+            if e.thread_id == thread_id and iteration in (None, e.iteration_number)
         ]
         return sorted(found, key=lambda evaluation: (evaluation.iteration_number, evaluation.evaluator_model))
 
@@ -154,8 +164,16 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         found = [event for event in self._all(LogEvent) if event.thread_id == thread_id]
         return sorted(found, key=lambda event: event.timestamp)
 
-    def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
-        found = [metrics for metrics in self._all(Metrics) if metrics.time_period == time_period]
+    def metrics(
+        self, time_period: str, *, limit: int, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Metrics]:
+        found = [
+            metrics
+            for metrics in self._all(Metrics)
+            if metrics.time_period == time_period
+            and (since is None or metrics.metric_date >= since)
+            and (until is None or metrics.metric_date < until)
+        ]
         return sorted(found, key=lambda metrics: metrics.metric_date, reverse=True)[:limit]
 
     def scan_between(
@@ -168,17 +186,14 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             if is_inside and event_type in (None, getattr(found, "event_type", None)):
                 yield found.model_copy(update=without)
 
-    def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
-        scores: dict[str, list[float]] = {}
+    def first_answers(self) -> dict[tuple[str, Domain], tuple[int, float]]:
+        sums: dict[tuple[str, Domain], tuple[int, float]] = {}
         for response in self._all(Response):
-            if (
-                response.domain == domain
-                and response.role is Role.PRIMARY
-                and response.purpose is Purpose.ANSWER
-                and response.selection_score is not None
-            ):
-                scores.setdefault(response.model_name, []).append(response.selection_score)
-        return {model: (sum(values) / len(values), len(values)) for model, values in scores.items()}
+            is_first = response.role is Role.PRIMARY and response.purpose in FIRST_ANSWERS
+            if is_first and response.domain is not None and response.selection_score is not None:
+                count, total = sums.get((response.model_name, response.domain), (0, 0.0))
+                sums[response.model_name, response.domain] = count + 1, total + response.selection_score
+        return sums
 
     def pending_of(self, thread_id: ObjectId) -> list[Response]:
         return [r for r in self._all(Response) if r.thread_id == thread_id and r.status is ResponseStatus.PENDING]
@@ -186,17 +201,10 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
     def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
         paid = [r for r in self._all(Response) if r.thread_id == thread_id and r.cost is not None]
         return ThreadTotals(
-            models=len({response.model_name for response in paid}),
+            models=len({response.model_name for response in paid if response.status is ResponseStatus.COMPLETED}),
             tokens=sum(response.tokens_used.total_tokens for response in paid if response.tokens_used),
             cost_nanos=sum(response.cost_nanos for response in paid),
         )
-
-    def model_stats(self) -> dict[str, ModelStats]:
-        calls: dict[str, list[Response]] = {}
-        for response in self._all(Response):
-            if response.cost is not None or response.status is ResponseStatus.FAILED:
-                calls.setdefault(response.model_name, []).append(response)
-        return {model: _measure(responses) for model, responses in calls.items()}
 
     def is_current(self, thread: Thread) -> bool:
         known = self._known(Thread, thread.id)
@@ -246,14 +254,6 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             for name, changes in changes_by_name.items():
                 self.update_profile(name, changes)
             return True
-
-    def put_metrics(self, metrics: Metrics) -> None:
-        with self._lock:
-            for known in self._all(Metrics):
-                if (known.time_period, known.metric_date) == (metrics.time_period, metrics.metric_date):
-                    self._tables[Metrics][known.id] = metrics.model_copy(update={"id": known.id})
-                    return
-            self._insert([metrics])
 
     # -- leases and moves
 
@@ -385,8 +385,13 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
             if keeps_assessments:
                 found = [response for response in found if response.purpose is not Purpose.ASSESSMENT]
             for response in found:
-                self._put(response, {"status": ResponseStatus.SUPERSEDED})
+                self._put(response, {"status": ResponseStatus.SUPERSEDED, **self._lasted(response)})
             return len(found)
+
+    def _lasted(self, response: Response) -> dict[str, Any]:
+        if response.prompt_sent is None:
+            return {"processing_duration": None}
+        return {"processing_duration": max(0.0, (self._now() - response.timestamp).total_seconds() * 1000)}
 
     def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:
         with self._lock:
@@ -446,17 +451,25 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
 
     # -- money
 
-    def reserve(self, account_id: AccountId, amounts: Mapping[str, int], *, limit: int | None = None) -> bool:
+    def reserve(
+        self,
+        account_id: AccountId,
+        amounts: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        in_place_of: str | None = None,
+    ) -> bool:
         with self._lock:
             account = self.get_account(account_id)
             new = {key: amount for key, amount in amounts.items() if key not in account.reservations}
-            held = account.held_nanos + sum(new.values())
+            held = account.held_nanos + sum(new.values()) - account.reservations.get(in_place_of or "", 0)
             most = account.cost_limit_nanos if isinstance(account_id, ObjectId) else limit
             if new and most is not None and account.total_cost_nanos + held > most:
                 return False
             if new and account.excess_nanos > 0:
                 return False
-            self._put_account(account, {"held_nanos": held, "reservations": {**account.reservations, **new}})
+            reservations = _without({**account.reservations, **new}, in_place_of or "")
+            self._put_account(account, {"held_nanos": held, "reservations": reservations})
             return True
 
     def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
@@ -640,6 +653,11 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
         known: Doc | None = self._tables[kind].get(document_id)
         return known
 
+    def _prompt_of(self, evaluation: Evaluation) -> str:
+        kept = evaluation.evaluation_prompt_used
+        response = self._known(Response, evaluation.id) if kept == PROMPT_WITH_RESPONSE else None
+        return kept if response is None else response.prompt_sent or ""
+
     def _held(self, response: Response) -> Response | None:
         """The response as it stands, None when its lease is not the caller's any more."""
         known = self._known(Response, response.id)
@@ -649,6 +667,8 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
     def _put(self, document: Doc, changes: Changes) -> Doc:
         changed = document.model_copy(update=dict(changes))
         self._check_size(changed)
+        if not COUNTED.isdisjoint(changes) or not _CHARGED.isdisjoint(changes):
+            self._note_document(changed, document)
         self._tables[type(document)][document.id] = changed
         return changed
 
@@ -670,6 +690,7 @@ class MemoryStore(MemoryPlaces, MemoryTurns):
                 is_taken = type(document) in _UNIQUE and any(_key(known) == _key(document) for known in table.values())
                 if document.id not in table and not is_taken:
                     self._check_size(document)
+                    self._note_document(document)
                     table[document.id] = document
 
     def _claim(self, work: _Work, lease_s: float) -> _Work | None:
@@ -734,18 +755,6 @@ def _key(document: Document) -> list[Any]:
     return [getattr(document, field) for field in _UNIQUE[type(document)]]
 
 
-def _measure(calls: list[Response]) -> ModelStats:
-    completed = [call for call in calls if call.status is ResponseStatus.COMPLETED]
-    decided = [call for call in calls if call.status in {ResponseStatus.COMPLETED, ResponseStatus.FAILED}]
-    return ModelStats(
-        average_response_time=_mean([call.response_time for call in completed if call.response_time is not None]),
-        success_rate=_mean([float(call.status is ResponseStatus.COMPLETED) for call in decided]),
-        average_quality=_mean([call.selection_score for call in calls if call.selection_score is not None]),
-        requests=len(calls),
-        tokens=sum(call.tokens_used.total_tokens for call in calls if call.tokens_used),
-    )
-
-
 def _excess_of(account: Account, excess: int) -> dict[str, int]:
     """What a call cost a session beyond what was expected."""
     is_session = isinstance(account.id, ObjectId)
@@ -754,10 +763,6 @@ def _excess_of(account: Account, excess: int) -> dict[str, int]:
 
 def _without(amounts: Mapping[str, int], key: str) -> dict[str, int]:
     return {name: amount for name, amount in amounts.items() if name != key}
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _stands(known: Thread, thread: Thread) -> bool:

@@ -35,6 +35,7 @@ from orchestratex.domain.base import (
     NANOS_PER_USD,
     CostSource,
     Document,
+    Domain,
     Leased,
     Purpose,
     ResponseStatus,
@@ -43,7 +44,7 @@ from orchestratex.domain.base import (
     Step,
 )
 from orchestratex.domain.criticism import CriticismResponse
-from orchestratex.domain.evaluation import Evaluation
+from orchestratex.domain.evaluation import PROMPT_WITH_RESPONSE, Evaluation
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.metrics import Metrics
 from orchestratex.domain.profile import Profile
@@ -54,6 +55,8 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import DocumentTooLargeError, NotFoundError, StoreUnavailableError
 from orchestratex.store.base import (
     COLLECTIONS,
+    COUNTED,
+    FIRST_ANSWERS,
     LEFT_OUT,
     NO_DEADLINES,
     REOPENED,
@@ -62,10 +65,10 @@ from orchestratex.store.base import (
     Changes,
     Doc,
     HeldCall,
-    ModelStats,
     ThreadTotals,
 )
 from orchestratex.store.places import MongoPlaces
+from orchestratex.store.rollups import MongoRollups
 from orchestratex.store.turns import MongoTurns
 
 _log = logging.getLogger(__name__)
@@ -113,7 +116,6 @@ _BRIEF: _Mongo = {"prompt_sent": 0, "completion": 0}
 _SAMPLE_AGE_S = 60  # what control sampled longer ago is unknown
 _OLDEST_FIRST = [("dispatched_at", ASCENDING)]
 _NO_TIMES: Mapping[ObjectId, _Mongo] = {}
-_STATS_MS = 20_000  # over the whole history: with a very long one they are not renewed, and nothing waits for them
 _SCAN_BATCH = 500  # documents: the server would send 16 MB at once
 _MAX_DOUBLINGS = 6  # a message that was sent again so often waits 64 times the first wait
 
@@ -234,7 +236,7 @@ def _translate_all(store: type[_Class]) -> type[_Class]:
 
 
 @_translate_all
-class MongoStore(MongoPlaces, MongoTurns):
+class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
     """See Store. Every verb raises StoreUnavailableError when MongoDB does not answer."""
 
     def __init__(self, client: MongoClient[_Mongo], database: str) -> None:
@@ -244,6 +246,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         self._threads = self._collection(Thread)
         self._responses = self._collection(Response)
         self._days = self.database["budget_days"]
+        self._noted = {}
         # the log is not the ledger: losing its last lines in an election is no harm, waiting for a majority is
         self._logs = self._collection(LogEvent).with_options(write_concern=WriteConcern(w=1))
 
@@ -302,7 +305,7 @@ class MongoStore(MongoPlaces, MongoTurns):
     ) -> list[Evaluation]:
         order = [("iteration_number", ASCENDING), ("evaluator_model", ASCENDING)]
         if not brief:
-            return self._find(Evaluation, _of(thread_id, iteration), order)
+            return self._fill_prompts(self._find(Evaluation, _of(thread_id, iteration), order))
         rows = self._collection(Evaluation).find(_of(thread_id, iteration), {"evaluation_prompt_used": 0}, sort=order)
         return [Evaluation.model_validate({**row, "evaluation_prompt_used": ""}) for row in rows]
 
@@ -316,8 +319,13 @@ class MongoStore(MongoPlaces, MongoTurns):
     def logs_of(self, thread_id: ObjectId) -> list[LogEvent]:
         return self._find(LogEvent, {"thread_id": thread_id}, [("timestamp", ASCENDING)])
 
-    def metrics(self, time_period: str, *, limit: int) -> list[Metrics]:
-        return self._find(Metrics, {"time_period": time_period}, [("metric_date", DESCENDING)], limit)
+    def metrics(
+        self, time_period: str, *, limit: int, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Metrics]:
+        bounds = {"$gte": since, "$lt": until}
+        window = {name: moment for name, moment in bounds.items() if moment is not None}
+        query = {"time_period": time_period, **({"metric_date": window} if window else {})}
+        return self._find(Metrics, query, [("metric_date", DESCENDING)], limit)
 
     def scan_between(
         self, document: type[Doc], field: str, start: datetime, end: datetime, *, event_type: str | None = None
@@ -331,29 +339,27 @@ class MongoStore(MongoPlaces, MongoTurns):
             for row in rows:
                 yield document.model_validate({**row, **left_out})
 
-    def domain_quality(self, domain: str) -> dict[str, tuple[float, int]]:
+    def first_answers(self) -> dict[tuple[str, Domain], tuple[int, float]]:
         scored = {
             "role": Role.PRIMARY,
-            "purpose": Purpose.ANSWER,
+            "purpose": {"$in": list(FIRST_ANSWERS)},
             "selection_score": {"$type": "number"},
-            "domain": domain,
+            "domain": {"$in": list(Domain)},
         }
-        rows = self._responses.aggregate(
-            [
-                {"$match": scored},
-                {"$group": {"_id": "$model_name", "mean": {"$avg": "$selection_score"}, "count": {"$sum": 1}}},
-            ]
-        )
-        return {row["_id"]: (row["mean"], row["count"]) for row in rows}
+        cell = {"model": "$model_name", "domain": "$domain"}
+        sums = {"_id": cell, "count": {"$sum": 1}, "total": {"$sum": "$selection_score"}}
+        rows = self._responses.aggregate([{"$match": scored}, {"$group": sums}])
+        return {(row["_id"]["model"], Domain(row["_id"]["domain"])): (row["count"], row["total"]) for row in rows}
 
     def pending_of(self, thread_id: ObjectId) -> list[Response]:
         rows = self._responses.find({"thread_id": thread_id, "status": ResponseStatus.PENDING}, _BRIEF)
         return [Response.model_validate(row) for row in rows]
 
     def thread_totals(self, thread_id: ObjectId) -> ThreadTotals:
+        is_completed = {"$eq": ["$status", ResponseStatus.COMPLETED]}
         total = {
             "_id": None,
-            "models": {"$addToSet": "$model_name"},
+            "models": {"$addToSet": {"$cond": [is_completed, "$model_name", "$$REMOVE"]}},
             "tokens": {"$sum": "$tokens_used.total_tokens"},
             "cost_nanos": {"$sum": "$cost_nanos"},
         }
@@ -362,35 +368,23 @@ class MongoStore(MongoPlaces, MongoTurns):
             return ThreadTotals(models=len(row["models"]), tokens=row["tokens"], cost_nanos=row["cost_nanos"])
         return ThreadTotals()
 
-    def model_stats(self) -> dict[str, ModelStats]:
-        is_completed = {"$eq": ["$status", ResponseStatus.COMPLETED]}
-        is_decided = {"$in": ["$status", [ResponseStatus.COMPLETED, ResponseStatus.FAILED]]}
-        means = {
-            "_id": "$model_name",
-            "average_response_time": {"$avg": {"$cond": [is_completed, "$response_time", None]}},
-            "success_rate": {"$avg": {"$cond": [is_decided, {"$cond": [is_completed, 1, 0]}, None]}},
-            "average_quality": {"$avg": "$selection_score"},
-            "requests": {"$sum": 1},
-            "tokens": {"$sum": "$tokens_used.total_tokens"},
-        }
-        called = {"$or": [{"cost": {"$ne": None}}, {"status": ResponseStatus.FAILED}]}
-        rows = self._responses.aggregate([{"$match": called}, {"$group": means}], maxTimeMS=_STATS_MS)
-        return {row["_id"]: ModelStats.model_validate(row) for row in rows}
-
     def is_current(self, thread: Thread) -> bool:
         return self._threads.find_one(_stands(thread), {"_id": 1}) is not None
 
     # -- inserting
 
     def insert_session(self, session: Session) -> None:
+        self._note_change(session.session_start, session.session_end)
         self._insert(session)
 
     def insert_threads(self, threads: Sequence[Thread], *, deadline_s: float | None = None) -> None:
         seconds = {thread.id: thread.options.deadline_s or deadline_s for thread in threads}
         deadlines = {key: {"deadline_at": _in(value)} for key, value in seconds.items() if value is not None}
+        self._note_change(*(thread.completed_at for thread in threads))
         self._insert_dispatched(self._threads, threads, deadlines)
 
     def insert_responses(self, responses: Sequence[Response]) -> None:
+        self._note_change(*(response.timestamp for response in responses))
         self._insert_dispatched(self._responses, responses)
 
     def insert_selection(self, selection: Selection) -> Selection:
@@ -433,16 +427,6 @@ class MongoStore(MongoPlaces, MongoTurns):
         except DuplicateKeyError:
             return False
 
-    def put_metrics(self, metrics: Metrics) -> None:
-        window = {"time_period": metrics.time_period, "metric_date": metrics.metric_date}
-        fields = dump(metrics)
-        document_id = fields.pop("_id")
-        changes = {"$set": fields, "$setOnInsert": {"_id": document_id}}
-        try:
-            self._collection(Metrics).update_one(window, changes, upsert=True)
-        except DuplicateKeyError:  # two beats inserted the window at once: now it is there
-            self._collection(Metrics).update_one(window, {"$set": fields})
-
     # -- leases and moves
 
     def claim_thread(self, thread_id: ObjectId, *, lease_s: float) -> Thread | None:
@@ -481,6 +465,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         }
         moved |= {field: _in(seconds) for field, seconds in deadlines_s.items()}
         mine = {**_stands(thread), "lease_token": thread.lease_token}
+        self._note_change(thread.completed_at, changes.get("completed_at"))
         if not self._write(self._threads, mine, moved):
             return None
         return thread.model_copy(update={**fixed, "moves": thread.moves + 1})
@@ -491,6 +476,8 @@ class MongoStore(MongoPlaces, MongoTurns):
         self._write(self._threads, mine, freed)
 
     def set_thread(self, thread_id: ObjectId, changes: Changes) -> None:
+        if not COUNTED.isdisjoint(changes):
+            self._note_document(Thread, thread_id, "completed_at")
         self._threads.update_one({"_id": thread_id}, {"$set": _dump_value(changes)})
 
     def update_response(
@@ -512,6 +499,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         mine: _Mongo = {"_id": response.id, "lease_token": response.lease_token}
         if is_pending:
             mine["status"] = ResponseStatus.PENDING
+        self._note_change(response.timestamp)
         return self._write_response(response, mine, fixed, update, charge)
 
     def end_wait(self, response_id: ObjectId) -> Response | None:
@@ -531,9 +519,11 @@ class MongoStore(MongoPlaces, MongoTurns):
             return None
         fixed = {**changes, **_FREED}
         mine = {"_id": response.id, "lease_token": response.lease_token, "status": ResponseStatus.PENDING}
+        self._note_change(response.timestamp)
         return self._write_response(response, mine, fixed, _set(fixed), charge)
 
     def amend_attempt(self, response_id: ObjectId, attempt: int, cost: AttemptCost) -> bool:
+        self._note_document(Response, response_id, "timestamp")
         estimated = {"_id": response_id, f"attempt_costs.{attempt}.source": CostSource.ESTIMATED}
         return self._responses.update_one(estimated, _charge(attempt, cost)).modified_count == 1
 
@@ -559,7 +549,10 @@ class MongoStore(MongoPlaces, MongoTurns):
         }
         if keeps_assessments:
             pending["purpose"] = {"$ne": Purpose.ASSESSMENT}
-        result = self._responses.update_many(pending, {"$set": {"status": ResponseStatus.SUPERSEDED}})
+        lasted = {"$max": [0, {"$toDouble": {"$subtract": ["$$NOW", "$timestamp"]}}]}
+        was_sent = {"$gt": ["$prompt_sent", None]}
+        over = {"status": ResponseStatus.SUPERSEDED, "processing_duration": {"$cond": [was_sent, lasted, None]}}
+        result = self._responses.update_many(pending, [{"$set": over}])
         return result.modified_count
 
     def mark_best(self, thread_id: ObjectId, response_id: ObjectId | None) -> None:
@@ -575,6 +568,8 @@ class MongoStore(MongoPlaces, MongoTurns):
         self._collection(CriticismResponse).update_one({"_id": criticism_id}, {"$set": _dump_value(changes)})
 
     def update_evaluated(self, response_id: ObjectId, changes: Changes) -> None:
+        if not COUNTED.isdisjoint(changes):
+            self._note_document(Response, response_id, "timestamp")
         self._responses.update_one({"_id": response_id}, {"$set": _dump_value(changes)})
 
     def update_profile(self, model_name: str, changes: Changes) -> None:
@@ -594,10 +589,12 @@ class MongoStore(MongoPlaces, MongoTurns):
         active: _Mongo = {"_id": session_id, "status": SessionStatus.ACTIVE}
         if unchanged_since is not None:
             active["updated_at"] = unchanged_since
+        self._note_change(ended_at)
         return self._sessions.update_one(active, {"$set": ended, **_TOUCHED}).modified_count == 1
 
     def reopen_session(self, session_id: ObjectId) -> None:
         active = {"status": SessionStatus.ACTIVE, "session_end": None, "is_cancelling": False}
+        self._note_session(session_id)
         self._sessions.update_one({"_id": session_id}, {"$set": active, **_TOUCHED})
 
     def touch_session(self, session_id: ObjectId) -> None:
@@ -607,23 +604,34 @@ class MongoStore(MongoPlaces, MongoTurns):
         return self._find(Session, {"is_cancelling": True}, [], limit)
 
     def set_session(self, session_id: ObjectId, changes: Changes) -> None:
+        if not COUNTED.isdisjoint(changes):
+            self._note_session(session_id, with_threads="user_satisfaction" in changes)
         self._sessions.update_one({"_id": session_id}, {"$set": _dump_value(changes)})
 
     # -- money
 
-    def reserve(self, account_id: AccountId, amounts: Mapping[str, int], *, limit: int | None = None) -> bool:
+    def reserve(
+        self,
+        account_id: AccountId,
+        amounts: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        in_place_of: str | None = None,
+    ) -> bool:
         """See Store. The one conditional update that makes overspending impossible at any concurrency."""
         if isinstance(account_id, str):
             self._open_day(account_id)
         wanted = dict(amounts)
         while wanted:
-            if self._reserve_all(account_id, wanted, limit):
+            if self._reserve_all(account_id, wanted, limit, in_place_of):
                 return True
             held = self.get_account(account_id).reservations
             missing = {key: amount for key, amount in wanted.items() if key not in held}
             if len(missing) == len(wanted):  # nobody holds them: the limit refused
                 return False
             wanted = missing
+        if in_place_of is not None:
+            self.settle(account_id, in_place_of, 0)
         return True
 
     def settle(self, account_id: AccountId, key: str, cost: int, *, is_estimate: bool = False) -> bool:
@@ -638,11 +646,8 @@ class MongoStore(MongoPlaces, MongoTurns):
             charged[f"estimates.{key}"] = cost
         elif not isinstance(account_id, str):
             charged["excess_nanos"] = _add_excess(cost, f"$reservations.{key}")
-        result = self._accounts(account_id).update_one(
-            {"_id": account_id, f"reservations.{key}": {"$exists": True}},
-            [{"$set": charged}, {"$unset": f"reservations.{key}"}],
-        )
-        return result.modified_count == 1
+        held = {f"reservations.{key}": {"$exists": True}}
+        return self._settle(account_id, held, [{"$set": charged}, {"$unset": f"reservations.{key}"}])
 
     def charge_unheld(self, account_id: AccountId, key: str, cost: int) -> bool:
         total = {"$add": ["$total_cost_nanos", cost]}
@@ -654,21 +659,15 @@ class MongoStore(MongoPlaces, MongoTurns):
         }
         if not isinstance(account_id, str):
             charged["excess_nanos"] = _add_excess(cost, 0)
-        result = self._accounts(account_id).update_one(
-            {"_id": account_id, f"unheld.{key}": {"$exists": False}}, [{"$set": charged}]
-        )
-        return result.modified_count == 1
+        return self._settle(account_id, {f"unheld.{key}": {"$exists": False}}, [{"$set": charged}])
 
     def amend_estimate(self, account_id: AccountId, key: str, cost: int) -> bool:
         total = {"$add": [{"$subtract": ["$total_cost_nanos", f"$estimates.{key}"]}, cost]}
         charged: _Mongo = {"total_cost_nanos": total, "total_cost": {"$divide": [total, NANOS_PER_USD]}}
         if not isinstance(account_id, str):
             charged["excess_nanos"] = _add_excess(cost, f"$estimates.{key}")
-        result = self._accounts(account_id).update_one(
-            {"_id": account_id, f"estimates.{key}": {"$exists": True}},
-            [{"$set": charged}, {"$unset": f"estimates.{key}"}],
-        )
-        return result.modified_count == 1
+        estimated = {f"estimates.{key}": {"$exists": True}}
+        return self._settle(account_id, estimated, [{"$set": charged}, {"$unset": f"estimates.{key}"}])
 
     def get_account(self, account_id: AccountId) -> Account:
         found = self._accounts(account_id).find_one({"_id": account_id})
@@ -713,6 +712,7 @@ class MongoStore(MongoPlaces, MongoTurns):
         if response.completion is None:
             still["completion"] = None
         charged = _charge(response.attempt, charge) if charge else []
+        self._note_change(response.timestamp)
         return self._free(Response, response, {**changes, "sent_at": None}, still, charged)
 
     def note_reconcile(self, *, gap_s: float, amnesty_s: float) -> bool:
@@ -799,6 +799,12 @@ class MongoStore(MongoPlaces, MongoTurns):
             raise NotFoundError(field, f"{document_id} names nothing")
         return kind.model_validate(found)
 
+    def _fill_prompts(self, evaluations: list[Evaluation]) -> list[Evaluation]:
+        absent = [each.id for each in evaluations if each.evaluation_prompt_used == PROMPT_WITH_RESPONSE]
+        rows = self._responses.find({"_id": {"$in": absent}}, {"prompt_sent": 1}) if absent else ()
+        prompts = {row["_id"]: {"evaluation_prompt_used": row["prompt_sent"] or ""} for row in rows}
+        return [each.model_copy(update=prompts.get(each.id)) for each in evaluations]
+
     def _find(self, kind: type[Doc], query: _Mongo, order: Sequence[tuple[str, int]], limit: int = 0) -> list[Doc]:
         cursor = self._collection(kind).find(query, limit=limit, sort=list(order) or None)
         return [kind.model_validate(row) for row in cursor]
@@ -884,22 +890,38 @@ class MongoStore(MongoPlaces, MongoTurns):
     def _accounts(self, account_id: AccountId) -> Collection[_Mongo]:
         return self._days if isinstance(account_id, str) else self._sessions
 
+    def _settle(self, account_id: AccountId, unsettled: _Mongo, changes: Sequence[_Mongo]) -> bool:
+        """Change an account that is not settled yet. What an ended session cost counts in the hour of its end."""
+        accounts, found = self._accounts(account_id), {"_id": account_id, **unsettled}
+        if isinstance(account_id, str):
+            return accounts.update_one(found, changes).modified_count == 1
+        if accounts.update_one({**found, "session_end": None}, changes).modified_count == 1:
+            return True
+        self._note_session(account_id)
+        return accounts.update_one(found, changes).modified_count == 1
+
     def _open_day(self, name: str) -> None:
         empty = {"total_cost_nanos": 0, "total_cost": 0.0, "held_nanos": 0, "reservations": {}, "estimates": {}}
         if self._days.find_one({"_id": name}, {"_id": 1}) is None:
             with contextlib.suppress(DuplicateKeyError):  # somebody else opened it
                 self._days.update_one({"_id": name}, {"$setOnInsert": empty}, upsert=True)
 
-    def _reserve_all(self, account_id: AccountId, amounts: Mapping[str, int], limit: int | None) -> bool:
-        amount = sum(amounts.values())
-        spent = {"$add": ["$total_cost_nanos", "$held_nanos", amount]}
+    def _reserve_all(
+        self, account_id: AccountId, amounts: Mapping[str, int], limit: int | None, in_place_of: str | None
+    ) -> bool:
+        freed = {"$ifNull": [f"$reservations.{in_place_of}", 0]} if in_place_of else 0
+        held = {"$subtract": [{"$add": ["$held_nanos", sum(amounts.values())]}, freed]}
+        spent = {"$add": ["$total_cost_nanos", held]}
         most = {"$literal": limit} if isinstance(account_id, str) else "$cost_limit_nanos"
         is_affordable = {"$or": [{"$eq": [most, None]}, {"$lte": [spent, most]}]}  # a null limit would refuse all
         absent = {f"reservations.{key}": {"$exists": False} for key in amounts}
-        held = {f"reservations.{key}": value for key, value in amounts.items()}
+        by_key = {f"reservations.{key}": value for key, value in amounts.items()}
         result = self._accounts(account_id).update_one(
             {"_id": account_id, "$expr": is_affordable, "excess_nanos": {"$not": {"$gt": 0}}, **absent},
-            {"$inc": {"held_nanos": amount}, "$set": held, "$currentDate": {"updated_at": True}},
+            [
+                {"$set": {**by_key, "held_nanos": held, "updated_at": "$$NOW"}},
+                *([{"$unset": f"reservations.{in_place_of}"}] if in_place_of else []),
+            ],
         )
         return result.modified_count == 1
 

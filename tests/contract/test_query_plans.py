@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from orchestratex.domain.base import Domain, Purpose, Role
+from orchestratex.domain.base import Domain, Period, Purpose, Role
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
+from orchestratex.domain.sums import Sums
 from orchestratex.domain.thread import Thread
 from orchestratex.store.mongo import MongoStore
-from tests.make import NOW, make_response, make_thread
+from tests.make import NOW, make_metrics, make_response, make_thread
 
 pytestmark = pytest.mark.integration
 
@@ -39,7 +40,7 @@ QUESTIONS: dict[str, Callable[[MongoStore], object]] = {
     "places of nobody": lambda s: s.orphaned_places(age_s=1, limit=5),
     "threads without a place": lambda s: s.placeless_threads(limit=5),
     "threads in line": lambda s: s.queued_threads(without_users=["u"], limit=5),
-    "quality in a domain": lambda s: s.domain_quality(Domain.CODING),
+    "rated first answers": lambda s: s.first_answers(),
     "traffic of a model": lambda s: s.has_completed_since("gpt4", NOW),
     "totals of a thread": lambda s: s.thread_totals(SOME),
     "pending of a thread": lambda s: s.pending_of(SOME),
@@ -47,14 +48,26 @@ QUESTIONS: dict[str, Callable[[MongoStore], object]] = {
     "selections of a thread": lambda s: s.selections_of(SOME),
     "criticisms of a thread": lambda s: s.criticisms_of(SOME),
     "logs of a thread": lambda s: s.logs_of(SOME),
-    "sessions of an hour": lambda s: list(s.scan_between(Session, "session_start", NOW, LATER)),
+    "sessions that start in an hour": lambda s: list(s.scan_between(Session, "session_start", NOW, LATER)),
+    "sessions that end in an hour": lambda s: list(s.scan_between(Session, "session_end", NOW, LATER)),
     "threads of an hour": lambda s: list(s.scan_between(Thread, "completed_at", NOW, LATER)),
     "responses of an hour": lambda s: list(s.scan_between(Response, "timestamp", NOW, LATER)),
-    "selections of an hour": lambda s: list(s.scan_between(Selection, "timestamp", NOW, LATER)),
-    "criticisms of an hour": lambda s: list(s.scan_between(CriticismResponse, "timestamp", NOW, LATER)),
+    "selections of threads": lambda s: list(s.scan_of(Selection, [SOME])),
+    "criticisms of threads": lambda s: list(s.scan_of(CriticismResponse, [SOME])),
+    "ratings of sessions": lambda s: s.ratings_of([SOME]),
     "probes of an hour": lambda s: list(s.scan_between(LogEvent, "timestamp", NOW, LATER, event_type="model_probed")),
+    "the next hour in which something happened": lambda s: s.next_activity(NOW),
+    "an hour's window": lambda s: s.put_hour(make_metrics(sums=Sums()), seen=None),
+    "a longer window": lambda s: s.put_window(make_metrics(time_period="daily", sums=Sums()), seen=None),
+    "windows of a day": lambda s: s.windows_between(Period.HOURLY, NOW, LATER),
+    "the latest windows": lambda s: s.metrics("hourly", since=NOW, until=LATER, limit=5),
+    "an acceptance": lambda s: s.set_thread(SOME, {"user_accepted": True}),
+    "a rating": lambda s: s.set_session(SOME, {"user_satisfaction": 5}),
+    "hours that changed late": lambda s: s.due_marks(limit=5),
+    "what models have shown": lambda s: s.model_stats(),
 }
-SMALL = ("ai_model_profiles", "places", "system_samples", "budget_days")  # as many as models, samples and days
+# as many as models, samples, days and late hours
+SMALL = ("ai_model_profiles", "places", "system_samples", "budget_days", "rollup_hours", "model_totals", "rollup_state")
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -75,17 +88,17 @@ def test_no_question_reads_a_whole_collection(mongo_store: MongoStore, question:
     assert [_describe(op) for op in ops if "COLLSCAN" in op["planSummary"] and _collection(op) not in SMALL] == []
 
 
-def test_the_quality_in_a_domain_is_read_from_the_index_alone(mongo_store: MongoStore) -> None:
+def test_rated_first_answers_are_read_from_the_index_alone(mongo_store: MongoStore) -> None:
     scored = make_response(role=Role.PRIMARY, purpose=Purpose.ANSWER, selection_score=7.0, domain=Domain.CODING)
     mongo_store.insert_responses([scored])
     mongo_store.database.command("profile", 2)
     try:
-        found = mongo_store.domain_quality(Domain.CODING)
+        found = mongo_store.first_answers()
     finally:
         mongo_store.database.command("profile", 0)
 
     (op,) = mongo_store.database["system.profile"].find({"op": "command", "planSummary": {"$exists": True}})
-    assert found == {scored.model_name: (7.0, 1)}
+    assert found == {(scored.model_name, Domain.CODING): (1, 7.0)}
     assert (op["keysExamined"], op["docsExamined"]) == (1, 0)
 
 

@@ -257,10 +257,14 @@ ADDED_LATER = {  # documents of older versions lack them, and must still be chan
         "final_finish_reason",
         "is_final_partial",
         "panel_size",
+        "stopped_in",
     },
     "model_responses": {
+        "prompt_time",
+        "retried_for",
         "is_quarantined",
         "asked_again_for",
+        "attempts_sent",
         "finish_reason",
         "is_partial",
         "output_limit",
@@ -272,6 +276,7 @@ ADDED_LATER = {  # documents of older versions lack them, and must still be chan
         "stands_by",
         "without_schema",
     },
+    "algorithm_metrics": {"open_sessions", "rolls", "sums"},
 }
 
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import pytest
 from bson import ObjectId
 
-from orchestratex.domain.base import CostSource, SessionStatus, Step, ThreadStatus
+from orchestratex.domain.base import CostSource, Domain, SessionStatus, Step, ThreadStatus
+from orchestratex.domain.evaluation import PROMPT_WITH_RESPONSE
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import AttemptCost, Completion, Response, Usage
 from orchestratex.domain.thread import IterationScore, Thread
@@ -22,7 +23,6 @@ from tests.make import (
     make_criticism_response,
     make_evaluation,
     make_log,
-    make_metrics,
     make_profile,
     make_response,
     make_selection,
@@ -166,6 +166,20 @@ def test_evaluations_and_criticisms_are_inserted_once(store: Store) -> None:
     assert store.criticisms_of(criticism.thread_id) == [criticism]
 
 
+def test_an_evaluation_shows_the_prompt_that_its_response_keeps(store: Store) -> None:
+    ids = {"thread_id": ObjectId(), "session_id": ObjectId()}
+    response = add_response(store, **ids, prompt_sent="Judge this answer: because.")
+    theirs = make_evaluation(**ids, id=response.id, evaluator_model="a", evaluation_prompt_used=PROMPT_WITH_RESPONSE)
+    older = make_evaluation(**ids, evaluator_model="b", evaluation_prompt_used="Judge.")  # of a version that kept both
+    for evaluation in (theirs, older):
+        store.insert_evaluation(evaluation)
+
+    whole, brief = store.evaluations_of(ids["thread_id"]), store.evaluations_of(ids["thread_id"], brief=True)
+
+    assert [each.evaluation_prompt_used for each in whole] == [response.prompt_sent, "Judge."]
+    assert [each.evaluation_prompt_used for each in brief] == ["", ""]
+
+
 def test_profiles_are_inserted_once_by_name_and_read_by_name(store: Store) -> None:
     store.insert_profiles([make_profile("qwen"), make_profile("claude")])
 
@@ -183,26 +197,6 @@ def test_log_events_that_are_sent_again_are_kept_once(store: Store) -> None:
     store.insert_logs([late, early])
 
     assert store.logs_of(thread_id) == [early, late]
-
-
-def test_metrics_of_a_window_replace_those_before(store: Store) -> None:
-    first = make_metrics(total_threads=1)
-    store.put_metrics(first)
-    store.put_metrics(make_metrics(metric_date=NOW + timedelta(hours=1)))
-    store.put_metrics(make_metrics(time_period="daily"))
-
-    store.put_metrics(make_metrics(total_threads=2))
-
-    hourly = store.metrics("hourly", limit=5)
-    assert [(m.metric_date, m.total_threads) for m in hourly] == [(NOW + timedelta(hours=1), 0), (NOW, 2)]
-    assert hourly[1].id == first.id
-    assert len(store.metrics("hourly", limit=1)) == 1
-
-
-def test_metrics_of_one_window_put_at_once_leave_one(store: Store) -> None:
-    at_once(12, lambda number: store.put_metrics(make_metrics(total_threads=number)))
-
-    assert len(store.metrics("hourly", limit=20)) == 1
 
 
 def test_lists_are_ordered_whatever_the_order_of_insertion(store: Store) -> None:
@@ -268,24 +262,38 @@ def test_responses_between_two_times_come_without_their_texts(store: Store) -> N
 # -- what is counted
 
 
-def test_domain_quality_is_the_mean_of_scored_first_answers(store: Store) -> None:
+def test_rated_first_answers_are_counted_and_summed_by_model_and_domain(store: Store) -> None:
     for model, score in (("gpt4", 6), ("gpt4", 8), ("claude", 9), ("qwen", None)):
         store.insert_responses([make_answer(model_name=model, domain="coding", selection_score=score)])
     store.insert_responses([make_answer(model_name="gpt4", domain="math", selection_score=1)])
+    store.insert_responses([make_answer(model_name="gpt4", domain="math", purpose="re_ask", selection_score=4)])
+    store.insert_responses([make_answer(model_name="gpt4", domain=None, selection_score=1)])
     store.insert_responses([make_response(model_name="gpt4", domain="coding", selection_score=1)])
+    revision = {"role": "refiner", "response_type": "improvement"}
+    store.insert_responses([make_answer(model_name="gpt4", domain="coding", selection_score=10, **revision)])
 
-    assert store.domain_quality("coding") == {"gpt4": (7.0, 2), "claude": (9.0, 1)}
-    assert store.domain_quality("creative") == {}
+    assert store.first_answers() == {
+        ("gpt4", Domain.CODING): (2, 14.0),
+        ("claude", Domain.CODING): (1, 9.0),
+        ("gpt4", Domain.MATH): (2, 5.0),
+    }
 
 
-def test_thread_totals_count_calls_that_cost(store: Store) -> None:
+def test_thread_totals_count_calls_that_cost_and_models_that_brought_something(store: Store) -> None:
     thread_id = ObjectId()
     usage = Usage(input_tokens=3, output_tokens=4, total_tokens=7)
     paid = {"thread_id": thread_id, "cost": 1e-9, "cost_nanos": 1, "tokens_used": usage}
-    store.insert_responses([make_answer(**paid), make_response(**paid), make_response(**paid, model_name="claude")])
-    store.insert_responses([make_response(thread_id=thread_id, model_name="qwen")])
+    done = {**paid, "status": "completed"}
+    store.insert_responses([make_answer(**done), make_response(**done), make_response(**done, model_name="claude")])
+    store.insert_responses(
+        [
+            make_response(**paid, model_name="llama", status="failed"),
+            make_response(**paid, model_name="grok", status="superseded"),
+            make_response(thread_id=thread_id, model_name="qwen"),
+        ]
+    )
 
-    assert store.thread_totals(thread_id) == ThreadTotals(models=2, tokens=21, cost_nanos=3)
+    assert store.thread_totals(thread_id) == ThreadTotals(models=2, tokens=35, cost_nanos=5)
     assert store.thread_totals(ObjectId()) == ThreadTotals()
 
 
@@ -297,33 +305,6 @@ def test_totals_of_large_amounts_are_exact(store: Store) -> None:
     )
 
     assert store.thread_totals(thread_id).cost_nanos == sum(amounts)
-
-
-def test_model_stats_tell_decided_calls_from_open_ones(store: Store) -> None:
-    usage = Usage(total_tokens=10)
-    store.insert_responses(
-        [
-            make_answer(status="completed", cost=0, response_time=100, selection_score=6, tokens_used=usage),
-            make_answer(status="completed", cost=0, response_time=300, selection_score=8, tokens_used=usage),
-            make_answer(status="failed"),
-            make_answer(status="superseded", cost=0, response_time=9999),
-            make_answer(status="pending"),
-        ]
-    )
-
-    (stats,) = store.model_stats().values()
-
-    assert (stats.average_response_time, stats.average_quality) == (200, 7)
-    assert stats.success_rate == pytest.approx(2 / 3)
-    assert (stats.requests, stats.tokens) == (4, 20)
-
-
-def test_model_stats_of_one_open_call_are_unknown(store: Store) -> None:
-    store.insert_responses([make_answer(status="pending", cost=0)])
-
-    stats = store.model_stats()["gpt4"]
-
-    assert (stats.average_response_time, stats.success_rate, stats.average_quality) == (None, None, None)
 
 
 # -- claims
@@ -557,6 +538,17 @@ def test_superseded_calls_keep_their_lease_but_cannot_complete(store: Store) -> 
     assert store.update_response(held, {"cost_nanos": 5}, is_release=True) is not None
 
 
+def test_only_superseded_calls_that_were_sent_say_how_long_they_lasted(store: Store) -> None:
+    thread_id = ObjectId()
+    sent = add_response(store, thread_id=thread_id, prompt_sent="What?", timestamp=NOW)
+    unsent = add_response(store, thread_id=thread_id, model_name="llama", timestamp=NOW)
+
+    store.supersede_responses(thread_id)
+
+    assert (store.get_response(sent.id).processing_duration or 0) > 0
+    assert store.get_response(unsent.id).processing_duration is None
+
+
 # -- moves
 
 
@@ -729,6 +721,45 @@ def test_a_reservation_that_is_held_is_not_added_again(store: Store) -> None:
     assert (again, partly, beyond) == (True, True, False)
     known = store.get_session(session_id)
     assert (known.held_nanos, known.reservations) == (100, {"a_1": 60, "b_1": 40})
+
+
+def test_a_reservation_takes_the_place_of_another_in_one_write(store: Store) -> None:
+    session_id = add_session(store, cost_limit_nanos=100)
+    store.reserve(session_id, {"a_1": 60, "t_panel": 30})
+
+    beyond = store.reserve(session_id, {"b_1": 41}, in_place_of="t_panel")
+    kept = store.get_session(session_id).reservations
+    placed = store.reserve(session_id, {"b_1": 40}, in_place_of="t_panel")
+    again = store.reserve(session_id, {"b_1": 40}, in_place_of="t_panel")
+
+    known = store.get_session(session_id)
+    assert (beyond, placed, again) == (False, True, True)
+    assert kept == {"a_1": 60, "t_panel": 30}
+    assert (known.held_nanos, known.reservations) == (100, {"a_1": 60, "b_1": 40})
+
+
+def test_what_is_replaced_by_nothing_or_by_what_is_held_already_is_given_back(store: Store) -> None:
+    session_id = add_session(store, cost_limit_nanos=100)
+
+    store.reserve(session_id, {"t_panel": 30})
+    store.reserve(session_id, {}, in_place_of="t_panel")
+    for_nothing = store.get_session(session_id)
+    store.reserve(session_id, {"b_1": 40, "t_panel": 30})
+    store.reserve(session_id, {"b_1": 40}, in_place_of="t_panel")
+    for_held = store.get_session(session_id)
+
+    assert (for_nothing.held_nanos, for_nothing.reservations) == (0, {})
+    assert (for_held.held_nanos, for_held.reservations) == (40, {"b_1": 40})
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+def test_a_day_takes_a_reservation_in_the_place_of_another(store: Store, limit: int | None) -> None:
+    store.reserve("2026-01-01/all", {"t_panel": 90}, limit=limit)
+
+    assert store.reserve("2026-01-01/all", {"b_1": 100}, limit=limit, in_place_of="t_panel")
+
+    account = store.get_account("2026-01-01/all")
+    assert (account.held_nanos, account.reservations) == (100, {"b_1": 100})
 
 
 def test_charges_count_against_the_limit(store: Store) -> None:

@@ -189,6 +189,7 @@ class Rig:
             "ORCHESTRATEX_MODELS_API_KEY": "sandbox",
             "ORCHESTRATEX_FAULT_POINTS": str(self.points),
             "ORCHESTRATEX_CONTROL_CONCURRENCY": "1",
+            "ORCHESTRATEX_PANEL_SIZE": "7",  # every other model evaluates: more that can go wrong
             **{f"ORCHESTRATEX_{key.upper()}": str(value) for key, value in settings.items()},
         }
 

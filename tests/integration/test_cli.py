@@ -85,6 +85,7 @@ def test_solve_on_an_empty_machine_then_look_at_it(shell: Shell) -> None:
     trace = shell.run("trace", thread_id, "--json")
     tree = shell.run("trace", thread_id)
     models = shell.run("models")
+    metrics = shell.run("metrics", "show", "--period", "monthly", "--json")
     missing = shell.run("show", "0" * 24)
 
     assert body["uses_sandbox"] is True
@@ -97,6 +98,10 @@ def test_solve_on_an_empty_machine_then_look_at_it(shell: Shell) -> None:
     cost = sum(each["cost_nanos"] for each in documents["model_responses"])
     assert documents["user_sessions"][0]["total_cost_nanos"] == cost
     assert tree[0] == 0
+    (month,) = json.loads(metrics[1])["windows"]  # rolled up by `solve` itself: no beat of its stack came round
+    assert (month["total_threads"], month["total_sessions"]) == (1, 1)
+    assert month["cost_efficiency"]["total_cost"] == pytest.approx(cost / 1e9)
+    assert len(documents["algorithm_metrics"]) >= 1
     assert "Iteration 1" in tree[1]
     assert "sandbox" in models[1]
     assert missing[0] == 2

@@ -53,7 +53,8 @@ def test_all_threads_of_one_session_complete_on_two_workers(
         asked = [response for response in responses if response.attempt_costs]
         summary = find_summary(cluster)
         session = store.get_session(session_id)
-        metrics = measure(cluster.services)
+        measure(cluster.services)
+        metrics = store.metrics("hourly", limit=100)
 
     assert Counter(thread.thread_status for thread in threads) == {ThreadStatus.COMPLETED: count}
     assert max(Counter(response.key for response in responses).values()) == 1

@@ -21,8 +21,8 @@ from orchestratex.domain.thread import Thread
 from orchestratex.rules.pricing import prompt_tokens, worst_case
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.faults import parse_fault
-from orchestratex.steps.holding import sending_span
 from orchestratex.steps.reconcile import reconcile
+from orchestratex.steps.span import sending_span
 from orchestratex.steps.submit import SessionRequest, open_session
 from tests.cluster import ROOT, Cluster, Servers, open_cluster, wait_for
 from tests.spend import MESSAGES

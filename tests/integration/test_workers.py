@@ -73,3 +73,20 @@ def test_a_worker_that_is_asked_to_end_finishes_its_calls(servers: Servers, tmp_
     assert {thread.thread_status for thread in ended} == {ThreadStatus.COMPLETED}
     assert crashes == 0
     assert ledger.summarise()["repeated_responses"] == 0
+
+
+def test_only_control_holds_the_model_of_languages(servers: Servers, tmp_path: Path) -> None:
+    with open_cluster(servers, tmp_path) as cluster:
+        cluster.await_ended(cluster.submit([PROMPT]))
+        control, worker = (psutil.Process(process.pid) for process in cluster.processes)
+        loads_it = [
+            {
+                Path(region.path).name
+                for each in (parent, *parent.children(recursive=True))
+                for region in each.memory_maps()
+            }
+            for parent in (control, worker)
+        ]
+
+    in_control, in_worker = (any("_multiarray_umath" in name for name in names) for names in loads_it)
+    assert (in_control, in_worker) == (True, False)

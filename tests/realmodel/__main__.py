@@ -35,7 +35,9 @@ def main() -> int:
     parser.add_argument("--schema", choices=("on", "off", "both"), default="both")
     parser.add_argument("--iterations", type=int, default=1, help="above 1: the answers are refined, too")
     parser.add_argument("--at-once", type=int, default=2, help="threads a model, at most its server's slots")
-    parser.add_argument("--log", type=Path, help="a file to which every reply is added, a JSON object a line")
+    parser.add_argument(
+        "--log", type=Path, help="a file to which every reply is added; its threads are not asked again"
+    )
     wanted = parser.parse_args()
     models = [model for model in MODELS if model.name in wanted.models]
     mute = [model.name for model in models if not model.is_served]

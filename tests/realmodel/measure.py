@@ -27,6 +27,9 @@ EVALUATION_TOKENS = 640
 CALL_S = 900.0  # two cores serve several models
 
 
+Row = dict[str, Any]  # a response as the log keeps it
+
+
 @dataclass
 class Tally:
     """One model under one setting."""
@@ -67,9 +70,8 @@ class Run:
     log: Path | None
 
 
-def ask(domain: str, prompt: str, run: Run) -> dict[str, Tally]:
-    """One thread; the tallies by model name."""
-    tallies = {model.name: Tally() for model in (run.author, *run.evaluators)}
+def ask(domain: str, prompt: str, run: Run) -> list[Row]:
+    """One thread; what its responses show, a row each."""
     world = make_world([run.author, *run.evaluators], with_schema=run.with_schema)
     started = time.monotonic()
     thread = world.solve(
@@ -78,38 +80,41 @@ def ask(domain: str, prompt: str, run: Run) -> dict[str, Tally]:
         evaluators=[model.name for model in run.evaluators],
         max_iterations=run.max_iterations,
     )
-    responses = world.store.responses_of(thread.id)
-    count(thread, responses, run.author.name, tallies)
+    rows = [_row(domain, thread, response, run) for response in world.store.responses_of(thread.id)]
     if run.log is not None:
-        _write(run.log, domain, thread, responses, with_schema=run.with_schema)
+        with run.log.open("a", encoding="utf-8") as out:  # a thread in one write: what stands in it is whole
+            out.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     took_s = time.monotonic() - started
     print(
         f"{run.author.name} schema={run.with_schema} {domain}: {thread.thread_status} {took_s:.0f} s", file=sys.stderr
     )
-    return tallies
+    return rows
 
 
-def count(thread: Thread, responses: Sequence[Response], author: str, tallies: dict[str, Tally]) -> None:
-    """Add what one ended thread shows."""
-    for response in responses:
-        tally = tallies[response.model_name]
-        is_done = response.status is ResponseStatus.COMPLETED
-        if response.purpose is Purpose.ANSWER and response.role is Role.PRIMARY:
+def count(rows: Sequence[Row]) -> dict[str, Tally]:
+    """What one ended thread's rows show, by model name."""
+    tallies: dict[str, Tally] = {}
+    for row in rows:
+        tally = tallies.setdefault(row["model"], Tally())
+        is_done = row["status"] == ResponseStatus.COMPLETED
+        if row["purpose"] == Purpose.ANSWER and row["role"] == Role.PRIMARY:
             tally.answers += 1
             tally.answers_usable += is_done
-        elif response.purpose is Purpose.EVALUATION:
+        elif row["purpose"] == Purpose.EVALUATION:
             tally.evaluations += 1
             tally.evaluations_read += is_done
-        elif response.role is Role.EVALUATOR and response.purpose is Purpose.RE_ASK:
+        elif row["role"] == Role.EVALUATOR and row["purpose"] == Purpose.RE_ASK:
             tally.evaluations_lost += not is_done
-        if not is_done and response.error_message:
-            tally.problems[f"{response.purpose}: {response.error_message[:120]}"] += 1
-    mine = tallies[author]
-    mine.finals += thread.final_response is not None
-    mine.finals_missing += thread.final_response is None
-    found = find_scaffolding(thread.final_response or "", thread.original_prompt)
+        if not is_done and row["problem"]:
+            tally.problems[f"{row['purpose']}: {row['problem'][:120]}"] += 1
+    final, prompt = rows[0]["final"], rows[0]["prompt"]
+    mine = tallies.setdefault(rows[0]["author"], Tally())
+    mine.finals += final is not None
+    mine.finals_missing += final is None
+    found = find_scaffolding(final or "", prompt)
     if found:
-        mine.unclean.append(f"{thread.original_prompt!r}: {', '.join(found)}: {(thread.final_response or '')[:300]!r}")
+        mine.unclean.append(f"{prompt!r}: {', '.join(found)}: {(final or '')[:300]!r}")
+    return tallies
 
 
 def add(tallies: Iterable[dict[str, Tally]]) -> dict[str, Tally]:
@@ -140,20 +145,35 @@ def measure(
         Run(model, [models[(at + 1) % len(models)]], with_schema, max_iterations, log)
         for at, model in enumerate(models)
     ]
+    known = read_log(log, with_schema=with_schema)
     with ThreadPoolExecutor(len(runs) * at_once) as pool:
-        asked = [pool.submit(ask, domain, prompt, run) for domain, prompt in prompts for run in runs]
-        return add(each.result() for each in asked)
+        asked = {
+            (run.author.name, prompt): pool.submit(ask, domain, prompt, run)
+            for domain, prompt in prompts
+            for run in runs
+            if (run.author.name, prompt) not in known
+        }
+        every = [
+            known.get(key) or asked[key].result() for key in ((r.author.name, p) for _, p in prompts for r in runs)
+        ]
+    return add(count(rows) for rows in every)
 
 
-def _write(log: Path, domain: str, thread: Thread, responses: Sequence[Response], *, with_schema: bool) -> None:
-    rows = [_row(domain, thread, response, with_schema=with_schema) for response in responses]
-    with log.open("a", encoding="utf-8") as out:
-        out.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+def read_log(log: Path | None, *, with_schema: bool) -> dict[tuple[str, str], list[Row]]:
+    """The threads that a log holds under this setting, by author and prompt: a measurement may be taken in pieces."""
+    threads: dict[tuple[str, str], list[Row]] = {}
+    if log is not None and log.exists():
+        for line in log.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if row["schema"] is with_schema:
+                threads.setdefault((row["author"], row["prompt"]), []).append(row)
+    return threads
 
 
-def _row(domain: str, thread: Thread, response: Response, *, with_schema: bool) -> dict[str, Any]:
+def _row(domain: str, thread: Thread, response: Response, run: Run) -> Row:
     completion = response.completion
     return {
+        "author": run.author.name,
         "role": response.role,
         "purpose": response.purpose,
         "model": response.model_name,
@@ -161,7 +181,7 @@ def _row(domain: str, thread: Thread, response: Response, *, with_schema: bool) 
         "status": response.status,
         "problem": response.error_message,
         "domain": domain,
-        "schema": with_schema,
+        "schema": run.with_schema,
         "prompt": thread.original_prompt,
         "prompt_sent": response.prompt_sent,
         "text": completion.text if completion else None,

@@ -43,17 +43,73 @@ def test_windows_do_not_wait_for_the_models_whole_history(client: Client, monkey
     client.world.solve("What is a monad?", max_iterations=1)
     monkeypatch.setattr(client.world.store, "model_stats", take_too_long)
 
-    assert measure(client.world.services)[-1].total_threads == 1
+    measure(client.world.services)
     assert client.get("/v1/metrics?period=hourly&limit=1").json()["windows"][0]["total_threads"] == 1
 
 
+@pytest.mark.parametrize("period", ["hourly", "daily", "weekly", "monthly"])
+def test_windows_can_be_asked_for_by_when_they_begin(client: Client, period: str) -> None:
+    for _ in range(3):
+        client.world.solve("What is a monad?", max_iterations=1)
+        measure(client.world.services)
+        client.world.clock.pass_time(40 * 86400)
+
+    def begins(query: str) -> list[str]:
+        body = client.get(f"/v1/metrics?period={period}{query}").json()
+        return [window["metric_date"] for window in body["windows"]]
+
+    last, middle, first = begins("")
+
+    assert last > middle > first
+    assert begins(f"&from={middle}") == [last, middle]
+    assert begins(f"&to={middle}") == [first]
+    assert begins(f"&from={first}&to={last}&limit=1") == [middle]
+    assert begins("&from=2026-01-02&to=2026-01-01") == []
+
+
+def test_windows_do_not_show_what_they_are_made_of(client: Client) -> None:
+    measure(client.world.services)
+
+    (window,) = client.get("/v1/metrics").json()["windows"]
+
+    assert {"sums", "rolls", "open_sessions"}.isdisjoint(window)
+
+
+def test_what_users_say_later_is_in_the_window_of_their_thread(client: Client) -> None:
+    thread = client.world.solve("What is a monad?", max_iterations=1)
+    client.world.clock.pass_time(86400)
+    measure(client.world.services)
+
+    client.patch(f"/v1/threads/{thread.id}", {"user_accepted": True})
+    client.patch(f"/v1/sessions/{thread.session_id}", {"user_satisfaction": 8})
+    measure(client.world.services)
+
+    window = client.get("/v1/metrics?period=daily").json()["windows"][-1]
+    assert window["quality_metrics"]["user_satisfaction_rate"] == 1
+    assert window["domain_performance"][thread.domain]["average_satisfaction"] == 8
+
+
 @pytest.mark.parametrize(
-    ("query", "field"), [("period=yearly", "period"), ("limit=0", "limit"), ("limit=1001", "limit")]
+    ("query", "field"),
+    [
+        ("period=yearly", "period"),
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("from=yesterday", "from"),
+        ("from=1767225600", "from"),
+        ("to=2026-02-30", "to"),
+        ("to=2026-01-01T25:00:00Z", "to"),
+        ("to=0000-01-01", "to"),
+        ("from=0001-01-01T00:00:00%2B10:00", "from"),
+        ("from=2026-01-01T00:00:00+10:00", "from"),  # a plus that is not escaped is a space
+        ("from=", "from"),
+    ],
 )
 def test_metrics_refuse_what_is_not_there(client: Client, query: str, field: str) -> None:
     answer = client.get(f"/v1/metrics?{query}")
 
     assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert answer.headers["Content-Type"] == PROBLEM
 
 
 READY = {"status": "ok", "store": "ok", "broker": "ok", "limits": "ok", "beat": "ok", "control": "ok"}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestratex.domain.session import Session
+from tests.unit.engine.test_events import told
 
 if TYPE_CHECKING:
     from tests.unit.api.conftest import Client
@@ -39,6 +40,8 @@ def test_a_session_is_rated(client: Client) -> None:
     assert rated.json()["user_satisfaction"] == 8
     assert [(each.status_code, each.json()["field"]) for each in refused] == [(422, "user_satisfaction")] * 3
     assert client.get(f"/v1/sessions/{session_id}").json()["user_satisfaction"] == 8
+    (event,) = told(client.world, "session_rated")
+    assert (str(event.session_id), event.details) == (session_id, {"user_satisfaction": 8})
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from tests.make import make_profile
 from tests.support import World
+from tests.unit.engine.test_events import told
 
 if TYPE_CHECKING:
     from tests.unit.api.conftest import Client, ServeSettings
@@ -213,6 +214,8 @@ def test_a_final_response_can_be_accepted(client: Client) -> None:
 
     assert early.status_code == 409
     assert answer.json()["user_accepted"] is True
+    (event,) = told(client.world, "response_accepted")
+    assert (str(event.thread_id), event.details) == (thread_id, {"user_accepted": True})
 
 
 def test_above_the_bound_a_thread_is_refused_with_when_to_come_again(serve_settings: ServeSettings) -> None:

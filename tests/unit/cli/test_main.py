@@ -11,7 +11,7 @@ from orchestratex.cli.output import format_cost, shorten
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Run
 
-COMMANDS = ("solve", "up", "submit", "show", "trace", "models", "init-db", "sandbox", "api")
+COMMANDS = ("solve", "up", "submit", "show", "trace", "models", "metrics", "init-db", "sandbox", "api")
 HEAVY = ("celery", "pymongo", "pydantic", "fastapi", "uvicorn", "requests")
 LOADED = f"""
 import sys

@@ -22,6 +22,10 @@ NEW = (
     *("--input-price", "2.5", "--output-price", "10", "--context", "8000", "--specialty", "math"),
     *("--requests-per-minute", "5", "--tokens-per-minute", "9000"),
 )
+ALL_REQUIRED = (
+    "--provider, --version, --specialty, --context, --endpoint, --input-price, --output-price, --requests-per-minute, "
+    "--tokens-per-minute"
+)
 FILE = """
 [[profiles]]
 model_name = "gpt4"
@@ -65,7 +69,13 @@ def test_models_are_added_from_a_file(run: Run, world: World, tmp_path: Path) ->
     path.write_text("[[profiles]]" + FILE.rpartition("[[profiles]]")[2])
     ran = run("models", "add", str(path), "--json")
 
-    assert (refused.code, refused.err) == (2, "error: gpt9.provider: Field required\n")
+    lacking = "provider, model_version, specialties, max_context_length, api_endpoint, cost_per_input_token"
+    limits = "rate_limits.requests_per_minute, rate_limits.tokens_per_minute"
+    assert refused.code == 2
+    assert refused.err == (
+        f"error: gpt9 lacks {lacking}, cost_per_output_token, {limits}; "
+        f"last lacks {lacking}, cost_per_output_token, {limits}\n"
+    )
     assert json.loads(ran.out) == {"added": ["mine"], "changed": {}, "unchanged": []}
     assert len(world.store.profiles()) == 9
 
@@ -80,13 +90,24 @@ def test_a_file_takes_no_options(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("models", "add", "mine"), "mine.provider: Field required"),
-        ((*NEW, "--endpoint", "http://169.254.169.254/"), "mine.api_endpoint: 169.254.169.254 is a link-local"),
-        ((*NEW, "--endpoint", "file:///etc/passwd"), "mine.api_endpoint: must start with http"),
-        ((*NEW, "--input-price", "20000"), "mine.cost_per_input_token: Input should be less than or equal to 0.01"),
+        (("models", "add", "mine"), f"mine: give {ALL_REQUIRED}\n"),
+        (
+            ("models", "add", "mine", "--endpoint", "file:///x", "--context", "0", "--input-price", "-1", "--no-key"),
+            "mine: give --provider, --version, --specialty, --output-price, --requests-per-minute, "
+            "--tokens-per-minute; --context: Input should be greater than or equal to 1; --endpoint: must start with "
+            "http:// or https://; --input-price: must be from 0 to 10000, in US dollars per million tokens\n",
+        ),
+        ((*NEW, "--endpoint", "http://169.254.169.254/"), "mine: --endpoint: 169.254.169.254 is a link-local"),
+        ((*NEW, "--endpoint", "file:///etc/passwd"), "mine: --endpoint: must start with http"),
+        ((*NEW, "--input-price", "20000"), "mine: --input-price: must be from 0 to 10000, in US dollars per million"),
+        ((*NEW, "--specialty", "baking"), "mine: --specialty: Input should be 'coding', "),
+        ((*NEW, "--dialect", "latin"), "mine: --dialect: must be one of openai"),
+        ((*NEW, "--context", "100"), "mine: --max-output: must be at most --context, which is 100"),
+        ((*NEW, "--max-concurrent", "1000001"), "mine: --max-concurrent: Input should be less than or equal to"),
+        ((*NEW, "--prices-as-of", "soon"), "mine: --prices-as-of: must be a day"),
         (("models", "add", "gpt4"), "model_name: known already: gpt4"),
         (("models", "edit", "gpt4"), "fields: nothing to change"),
-        (("models", "edit", "gpt4", "--context", "0"), "gpt4.max_context_length: "),
+        (("models", "edit", "gpt4", "--context", "0"), "gpt4: --context: "),
         (("models", "edit", "nope", "--context", "9"), "model: unknown: nope; known are claude, gemini, gpt4,"),
         (("models", "enable", "nope"), "model: unknown: nope; known are claude,"),
         (("models", "disable", "gpt4", "nope"), "model: unknown: nope; known are claude,"),

@@ -6,15 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 
-from orchestratex.cli.models import describe_reach, is_key_withheld
 from orchestratex.domain.base import FinishReason
 from orchestratex.domain.thread import Thread
-from orchestratex.settings import Settings
 from orchestratex.steps.measure import measure
 from orchestratex.store.base import COLLECTIONS
-from tests.make import make_profile
 from tests.support import World
 
 if TYPE_CHECKING:
@@ -201,28 +197,3 @@ def test_models_are_listed(run: Run) -> None:
     assert all(each["model_name"] in plain.out for each in body)
     gpt4 = next(each for each in body if each["model_name"] == "gpt4")
     assert (gpt4["usd_per_million_input_tokens"], gpt4["usd_per_million_output_tokens"]) == (2, 10)
-
-
-@pytest.mark.parametrize(
-    ("settings", "is_sandbox", "expected"),
-    [
-        (Settings(), True, "sandbox"),
-        (Settings(), False, None),
-        (Settings(models_base_url="http://gateway"), False, "gateway"),
-        (Settings(openai_api_key=SecretStr("k")), False, "key"),
-        (Settings(mistral_api_key=SecretStr("k")), False, None),
-    ],
-)
-def test_how_a_model_is_reached(world: World, settings: Settings, is_sandbox: bool, expected: str | None) -> None:
-    gpt4 = next(profile for profile in world.store.profiles() if profile.model_name == "gpt4")
-
-    assert describe_reach(gpt4, settings, is_sandbox=is_sandbox) == expected
-
-
-def test_a_key_that_does_not_go_to_a_models_address_is_not_called_missing() -> None:
-    settings = Settings.model_validate({"openai_api_key": "sk-0123456789"})
-    own = make_profile("gpt4", api_endpoint="https://api.openai.com/v1")
-    elsewhere = make_profile("gpt4", api_endpoint="http://127.0.0.1:9/v1")
-
-    assert [is_key_withheld(each, settings) for each in (own, elsewhere)] == [False, True]
-    assert [is_key_withheld(each, Settings()) for each in (own, elsewhere)] == [False, False]

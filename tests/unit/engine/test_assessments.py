@@ -12,9 +12,8 @@ from orchestratex.errors import ContentRefusedError, ProviderOverloadedError
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.queue import TASKS
 from orchestratex.rules import markers
-from orchestratex.settings import Settings
 from orchestratex.steps.reconcile import reconcile
-from tests.support import Reply, World, answer_by_rule
+from tests.support import Reply, World, answer_by_rule, steady
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 
@@ -100,7 +99,7 @@ def test_a_revisions_texts_are_filled_from_its_points_and_its_assessment() -> No
 
 
 def test_switched_off_nothing_is_asked_and_nothing_is_known() -> None:
-    world = World(settings=Settings(assessments="off"))
+    world = World(settings=steady(assessments="off"))
 
     thread = world.solve(PROMPT, max_iterations=2)
 
@@ -138,7 +137,7 @@ def test_an_assessment_that_a_model_gives_unasked_is_used() -> None:
     ],
 )
 def test_an_assessment_that_fails_changes_nothing_else(reply: str | Exception) -> None:
-    expected = World(settings=Settings(assessments="off")).solve(PROMPT, max_iterations=2)
+    expected = World(settings=steady(assessments="off")).solve(PROMPT, max_iterations=2)
     world = World(instead(markers.TASK_ASSESS, reply))
     thread = world.submit(PROMPT, max_iterations=2)
 
@@ -228,7 +227,7 @@ def test_a_cancelled_threads_assessment_is_not_asked() -> None:
 
 
 def test_a_tight_budget_drops_the_assessment_before_an_evaluator() -> None:
-    free = World(settings=Settings(assessments="off"))
+    free = World(settings=steady(assessments="off"))
     bare = free.solve(PROMPT, max_iterations=1)
     panel = [r for r in free.store.responses_of(bare.id) if r.role is Role.EVALUATOR]
     need = sum(r.worst_case or 0.0 for r in panel) + sum(r.cost or 0.0 for r in find_answers(free, bare))

@@ -162,3 +162,30 @@ def test_a_check_records_nothing(world: World) -> None:
     check(world)
 
     assert world.store.profiles() == before
+
+
+def test_what_the_sandbox_plays_is_not_passed_as_the_providers_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.provider, "probe", lambda _profile: pytest.fail("asked"))
+
+    played = check_model(make_profile(), world.services, needs_key=True, in_sandbox=True)
+    unknown = check_model(make_profile("mine"), world.services, needs_key=True, in_sandbox=False)
+
+    found = {each.about: each for each in played}
+    assert found["address"].text.startswith("sandbox: ")
+    assert [found[about].grade for about in ("key", "endpoint", "listed")] == ["skipped"] * 3
+    assert {each.about: each for each in unknown}["listed"].grade == "failed"
+    assert list(found) == ["address", "key", "endpoint", "listed", "breaker", "limits", "prices"]
+
+
+def test_a_key_that_only_the_workers_have_is_not_called_missing() -> None:
+    settings = Settings.model_validate({"openai_api_key": None, "keyed_providers": "openai"})
+    http = HttpClient(pool_size=1, connect_timeout_s=1, read_timeout_s=1, max_bytes=1000)
+    world = World(settings=settings)
+    world.services = replace(world.services, providers=HttpProviders(settings, http))
+
+    found = check(world, api_endpoint="https://api.openai.com/v1")
+
+    assert (found["key"].grade, found["endpoint"].grade) == ("skipped", "skipped")
+    assert "where calls are made" in found["key"].text

@@ -10,6 +10,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.sandbox.models import MODELS
 from orchestratex.sandbox.world import true_quality
+from orchestratex.settings import Settings
 from tests.support import World, answer_by_rule
 
 SUBJECTS = [
@@ -40,13 +41,13 @@ PROMPTS = [task.format(subject) for task in TASKS for subject in SUBJECTS]
 
 
 def solve_all(reply: Callable[[CompletionRequest], str]) -> tuple[list[Thread], list[World]]:
-    worlds = [World(reply) for _ in PROMPTS]
+    worlds = [World(reply, Settings()) for _ in PROMPTS]
     return [world.solve(prompt) for world, prompt in zip(worlds, PROMPTS, strict=True)], worlds
 
 
 def answer_once(model: str, prompt: str) -> str:
     """The model's first response to the prompt, as the engine asks for it."""
-    world = World()
+    world = World(settings=Settings())
     thread = world.solve(prompt, preferred_models=[model], max_iterations=1)
     return thread.final_response or ""
 

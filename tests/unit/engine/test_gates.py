@@ -24,7 +24,7 @@ from orchestratex.settings import Settings
 from orchestratex.steps.probe import probe
 from orchestratex.steps.reconcile import reconcile
 from orchestratex.store.base import Changes
-from tests.support import World, answer_by_rule
+from tests.support import World, answer_by_rule, steady
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 
@@ -134,7 +134,7 @@ def test_probes_cost_nothing_where_a_list_or_traffic_proves_health() -> None:
 
 
 def test_probes_stop_at_their_daily_cap() -> None:
-    world = World(settings=Settings(probe_daily_limit=0.0))
+    world = World(settings=steady(probe_daily_limit=0.0))
     open_breaker(world, "gpt4")
 
     outcome = probe(world.services)
@@ -199,7 +199,7 @@ def test_a_429_pauses_the_model_for_everybody() -> None:
                 raise ProviderRateLimitedError("claude", "HTTP 429", retry_after_s=40)
         return answer_by_rule(request)
 
-    world = World(reply, Settings(quorum_deadline_s=180))  # it waits longer than a straggler may
+    world = World(reply, steady(quorum_deadline_s=180))  # it waits longer than a straggler may
     limiter = limit_rates(world, requests_per_minute=1000)
     thread = world.submit(PROMPT, max_iterations=1)
     while not calls:
@@ -228,7 +228,7 @@ def test_an_answer_that_shrank_and_then_waited_is_still_inside_what_is_held() ->
     world = World()
     limiter = AwayLimiter()
     world.services = dataclasses.replace(world.services, limiter=limiter)
-    thread = world.submit(PROMPT, cost_limit=0.01, preferred_models=["qwen"], max_iterations=1)
+    thread = world.submit(PROMPT, cost_limit=0.009, preferred_models=["qwen"], max_iterations=1)
     for _ in range(3):
         world.work(world.queue.messages.pop(0))
     held = world.store.get_session(thread.session_id).held_nanos
@@ -236,19 +236,19 @@ def test_an_answer_that_shrank_and_then_waited_is_still_inside_what_is_held() ->
     limiter.is_away = False
     work_on(world)
 
-    assert 0 < held <= 10_000_000
+    assert 0 < held <= 9_000_000
     assert world.provider.requests[0].max_tokens < 2048
-    assert world.store.get_session(thread.session_id).total_cost_nanos <= 10_000_000
+    assert world.store.get_session(thread.session_id).total_cost_nanos <= 9_000_000
 
 
 def test_an_answer_shrinks_to_what_the_budget_leaves() -> None:
     world = World()
 
-    thread = world.solve(PROMPT, cost_limit=0.01, preferred_models=["qwen"], max_iterations=1)
+    thread = world.solve(PROMPT, cost_limit=0.009, preferred_models=["qwen"], max_iterations=1)
 
     assert thread.thread_status is ThreadStatus.COMPLETED
     assert world.provider.requests[0].max_tokens < 2048
-    assert thread.total_cost <= 0.01
+    assert thread.total_cost <= 0.009
 
 
 def test_a_completion_is_saved_although_the_breaker_it_closes_cannot_be_noted(monkeypatch: pytest.MonkeyPatch) -> None:

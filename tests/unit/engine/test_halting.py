@@ -38,13 +38,12 @@ from orchestratex.faultpoints import FaultPoint
 from orchestratex.limits.breaker import BreakerState
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
-from orchestratex.settings import Settings
 from orchestratex.steps.moves import Move
 from orchestratex.steps.panel import leave_behind
 from orchestratex.steps.reconcile import reconcile
 from orchestratex.steps.retry import retry
 from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, submit
-from tests.support import World, answer_by_rule
+from tests.support import World, answer_by_rule, steady
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 PATIENCE_S = 20
@@ -273,14 +272,14 @@ def test_a_thread_past_its_own_deadline_ends_with_what_it_has() -> None:
 
 
 def test_a_deadline_beyond_the_installations_is_refused() -> None:
-    world = World(settings=Settings(thread_deadline_s=60))
+    world = World(settings=steady(thread_deadline_s=60))
 
     with pytest.raises(InputError, match=r"deadline_s.*at most 60"):
         world.submit(PROMPT, deadline_s=61)
 
 
 def test_a_step_that_hangs_loses_its_lease_at_its_deadline() -> None:
-    world = World(settings=Settings(step_deadline_s=0.001))
+    world = World(settings=steady(step_deadline_s=0.001))
     thread = world.submit(PROMPT)
     claimed = world.store.claim_thread(thread.id, lease_s=20)
     assert claimed is not None
@@ -300,7 +299,7 @@ def test_a_step_that_hangs_loses_its_lease_at_its_deadline() -> None:
 
 def test_a_call_past_its_limit_is_given_up_and_its_late_answer_sets_the_cost_right() -> None:
     slow = Slow()
-    world = World(slow, Settings(call_timeout_s=0.01, connect_timeout_s=0.01, call_attempts=1))
+    world = World(slow, steady(call_timeout_s=0.01, connect_timeout_s=0.01, call_attempts=1))
     thread = work_until(world, world.submit(PROMPT), Step.RESPOND)
 
     is_open, why = advance_answer(Step.RESPOND, thread.id, world.services)
@@ -392,7 +391,7 @@ def test_a_retry_after_an_outage_of_all_models_asks_them_again() -> None:
             raise ProviderOverloadedError(request.model_name, "HTTP 503")
         return answer_by_rule(request)
 
-    world = World(reply, Settings(call_attempts=1))
+    world = World(reply, steady(call_attempts=1))
     thread = world.submit(PROMPT, max_iterations=1)
     settle(world)
     failed = world.store.get_thread(thread.id)
@@ -416,7 +415,7 @@ def test_a_retry_after_an_outage_of_the_evaluators_evaluates_the_answer_that_is_
             raise ProviderTimeoutError(request.model_name, "no answer")
         return answer_by_rule(request)
 
-    world = World(reply, Settings(call_attempts=1))
+    world = World(reply, steady(call_attempts=1))
     thread = world.submit(PROMPT, max_iterations=1)
     settle(world)
     without = world.store.get_thread(thread.id)
@@ -564,7 +563,7 @@ def test_a_weigh_that_wakes_up_late_leaves_the_next_steps_call_alone() -> None:
 
 
 def test_a_retry_that_stands_in_line_at_its_panel_makes_no_call() -> None:
-    world = World(settings=Settings(max_threads=1, when_full="queue"))
+    world = World(settings=steady(max_threads=1, when_full="queue"))
     thread = work_until(world, world.submit(PROMPT, max_iterations=1), Step.EVALUATE)
     cancel(thread.id, world.services)
     other = world.submit(PROMPT, max_iterations=1)

@@ -16,11 +16,10 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import InputError, ProviderError, ProviderOverloadedError, ProviderTimeoutError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.providers.base import CompletionRequest
-from orchestratex.settings import Settings
 from orchestratex.steps.reconcile import reconcile
 from orchestratex.steps.retry import retry
 from orchestratex.store.base import COLLECTIONS
-from tests.support import World, answer_by_rule
+from tests.support import World, answer_by_rule, steady
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
 ROUNDS = 400  # of reconcile, after which a thread stands for ever
@@ -62,7 +61,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(iterations=st.integers(min_value=1, max_value=3), limit=st.sampled_from([None, 0.004, 0.02, 0.1]))
     def submit(self, iterations: int, limit: float | None) -> None:
-        self.world = World(self.reply, Settings(), faults=self.crashes)
+        self.world = World(self.reply, steady(), faults=self.crashes)
         self.limit = limit
         wishes = {"max_iterations": iterations} | ({} if limit is None else {"cost_limit": limit})
         self.thread_id = self.world.submit(PROMPT, **wishes).id

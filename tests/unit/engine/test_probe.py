@@ -17,9 +17,8 @@ from orchestratex.errors import (
     ProviderTimeoutError,
 )
 from orchestratex.providers.base import CompletionRequest
-from orchestratex.settings import Settings
 from orchestratex.steps.probe import probe
-from tests.support import World, answer_by_rule
+from tests.support import World, answer_by_rule, steady
 
 NAME = "gpt4"
 ANSWERS_NO_LIST = [
@@ -94,7 +93,7 @@ def test_a_list_that_is_asked_too_often_changes_nothing(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("is_available", [True, False])
 def test_without_money_for_a_call_what_is_known_stands(monkeypatch: pytest.MonkeyPatch, is_available: bool) -> None:
-    world = World(reply, Settings(probe_daily_limit=0.0))
+    world = World(reply, steady(probe_daily_limit=0.0))
     world.store.update_profile(NAME, {"is_available": is_available})
     list_nothing(world, monkeypatch)
 

@@ -231,3 +231,18 @@ def test_a_day_may_be_a_date_of_tomls(tmp_path: Path) -> None:
     path.write_text("[[profiles]]\nmodel_name='x'\nprices_as_of=2026-01-01")
 
     assert read_profiles(path) == [{"model_name": "x", "prices_as_of": "2026-01-01"}]
+
+
+def test_the_readmes_example_of_own_models_can_be_added_as_it_stands(tmp_path: Path) -> None:
+    readme = (SHIPPED.parents[2] / "README.md").read_text(encoding="utf-8")
+    path = tmp_path / "own.toml"
+    path.write_text(readme.partition("```toml\n")[2].partition("```")[0])
+    store = MemoryStore()
+
+    add_profiles(read_profiles(path), store, now=NOW)
+
+    assert [(each.model_name, each.api_key_required) for each in store.profiles()] == [
+        ("left", False),
+        ("right", False),
+    ]
+    assert store.profiles()[0].rate_limits.max_concurrent_calls == 1

@@ -9,9 +9,8 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import InsecureConnectionError, ProviderConnectionError, ProviderError
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
-from orchestratex.settings import Settings
 from orchestratex.steps.reconcile import reconcile
-from tests.support import World, answer_by_rule
+from tests.support import World, answer_by_rule, steady
 from tests.unit.engine.test_loop import assert_settled
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
@@ -24,7 +23,7 @@ class Down:
     def __init__(self, *models: str, for_s: float, error: type[ProviderError] = ProviderConnectionError) -> None:
         self.models, self.for_s, self.error = models, for_s, error
         self.tries: dict[str, int] = dict.fromkeys(models, 0)
-        self.world = World(self.reply, Settings(quorum_deadline_s=180))
+        self.world = World(self.reply, steady(quorum_deadline_s=180))
         self.begun = self.world.clock()
 
     @property
@@ -38,7 +37,7 @@ class Down:
         return answer_by_rule(request)
 
     def solve(self, **options: object) -> Thread:
-        thread = self.world.submit(PROMPT, **options)
+        thread = self.world.submit(PROMPT, **{"preferred_models": ["gpt4"], **options})
         while not (found := self.world.store.get_thread(thread.id)).is_ended and self.now_s < 4000:
             self.world.run()
             self.world.clock.pass_time(TICK_S)
@@ -47,7 +46,7 @@ class Down:
 
 
 def author() -> str:
-    return World().solve(PROMPT, max_iterations=1).best_model_id or ""
+    return World().solve(PROMPT, max_iterations=1, preferred_models=["gpt4"]).best_model_id or ""
 
 
 def test_an_evaluator_is_awaited_while_its_panel_has_time() -> None:

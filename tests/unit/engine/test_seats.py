@@ -67,7 +67,7 @@ def wait_for_a_seat() -> tuple[World, Thread]:
     """A thread whose panel is complete but for the model that has all the calls it takes."""
     world = make_world()
     assert take_seat(world) == 0.0
-    thread = world.submit(PROMPT, max_iterations=1)
+    thread = world.submit(PROMPT, max_iterations=1, preferred_models=["gpt4"])
     world.run()
     return world, world.store.get_thread(thread.id)
 
@@ -137,7 +137,7 @@ def test_who_waits_its_turn_after_a_failed_attempt_is_no_straggler_either() -> N
 
     failed: list[CompletionRequest] = []
     world = make_world(reply)
-    thread = world.submit(PROMPT, max_iterations=1)
+    thread = world.submit(PROMPT, max_iterations=1, preferred_models=["gpt4"])
     world.run()
     take_seat(world, "queued")
     for _ in range(12):
@@ -190,7 +190,7 @@ def test_a_call_that_fails_frees_its_seat(fail: Callable[[], ProviderError]) -> 
         return answer_by_rule(request)
 
     world = make_world(reply)
-    world.submit(PROMPT, max_iterations=1)
+    world.submit(PROMPT, max_iterations=1, preferred_models=["gpt4"])
     world.run()
     world.clock.pass_time(3)  # after a 429 nobody goes at once
 

@@ -13,8 +13,7 @@ from orchestratex.errors import ContentRefusedError, ProviderRejectedError
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
-from orchestratex.settings import Settings
-from tests.support import Reply, World, answer_by_rule
+from tests.support import Reply, World, answer_by_rule, steady
 from tests.unit.engine.test_crashes import AT_SUBMISSION, CrashAt, assert_sound, work_through
 from tests.unit.engine.test_loop import assert_settled, is_task
 
@@ -114,7 +113,7 @@ def test_an_answer_that_was_cut_off_after_its_assessment_is_not_whole() -> None:
 def test_an_assessment_that_is_not_whole_says_why_and_changes_nothing_else(
     how: Callable[[CompletionRequest], Completion], words: str
 ) -> None:
-    world = World(spoil(markers.TASK_ASSESS, how), Settings(evaluation_max_tokens=1024))
+    world = World(spoil(markers.TASK_ASSESS, how), steady(evaluation_max_tokens=1024))
 
     thread = world.solve(PROMPT, max_iterations=1)
 
@@ -425,7 +424,7 @@ def test_a_worker_that_dies_while_an_answer_in_pieces_is_taken_loses_none_of_it(
 
 def test_a_reply_that_an_older_version_saved_is_judged_by_its_roles_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that an older version saved has no limit noted: the role's own counts."""
-    world = World(spoil(markers.TASK_ANSWER, cut_off, FIRST, below=2049), Settings())
+    world = World(spoil(markers.TASK_ANSWER, cut_off, FIRST, below=2049), steady())
     update = world.store.update_response
 
     def forget(response: Response, changes: dict[str, object], **options: object) -> Response | None:

@@ -31,7 +31,8 @@ LIMITS = ThreadOptions(max_iterations=5, quality_threshold=9)
         ([score(1, 5, severe=0)], StopReason.NOTHING_SEVERE),
         ([score(1, 6), score(2, 5, severe=0)], None),  # the better one still has a severe flaw
         ([score(n, 5 + n / 10, improved=True) for n in range(1, 6)], StopReason.MAX_ITERATIONS),
-        ([score(n, 5) for n in range(1, 6)], StopReason.MAX_ITERATIONS),
+        ([score(n, 5) for n in range(1, 6)], StopReason.NO_IMPROVEMENT),  # of two true reasons the one that says more
+        ([score(n, 5, improved=n > 3) for n in range(1, 6)], StopReason.MAX_ITERATIONS),
         ([score(1, 5), score(2, 5)], None),
         ([score(1, 5), score(2, 5), score(3, 5)], StopReason.NO_IMPROVEMENT),
         ([score(1, 5), score(2, 6, improved=True), score(3, 5)], None),
@@ -45,6 +46,23 @@ def test_where_a_weighed_thread_goes(scores: list[IterationScore], stop_reason: 
     assert decision.stop_reason is stop_reason
     assert decision.step is (Step.SELECT if stop_reason is None else Step.FINISH)
     assert decision.reason
+
+
+@pytest.mark.parametrize(
+    ("scores", "stop_reason"),
+    [
+        ([score(1, 5), score(2, 5), score(3, 5)], StopReason.NO_IMPROVEMENT),
+        ([score(1, 5), score(2, 6, improved=True), score(3, 5)], StopReason.MAX_ITERATIONS),
+        ([score(1, 5), score(2, 5), score(3, 6, improved=True)], StopReason.MAX_ITERATIONS),
+        ([score(1, 5), score(2, 5), score(3, 6, improved=True, severe=0)], StopReason.NOTHING_SEVERE),
+        ([score(1, 5), score(2, 5), score(3, 9.5, severe=0)], StopReason.QUALITY_THRESHOLD),
+        ([score(1, None), score(2, None), score(3, None)], StopReason.FAILED),
+    ],
+)
+def test_each_rule_can_end_a_thread_of_three_iterations(scores: list[IterationScore], stop_reason: StopReason) -> None:
+    options = ThreadOptions(max_iterations=3, quality_threshold=9)
+
+    assert next_step(options, scores).stop_reason is stop_reason
 
 
 def test_without_a_threshold_quality_does_not_stop() -> None:

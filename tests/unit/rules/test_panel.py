@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestratex.domain.thread import ThreadOptions
-from orchestratex.rules.panel import affordable_subset, choose_evaluators
+from orchestratex.rules.panel import affordable_subset, choose_evaluators, wanted_evaluators
 from tests.make import make_profile
 
 NAMES = ("claude", "gpt4", "llama", "qwen")
@@ -39,6 +39,74 @@ def test_a_model_that_is_away_does_not_evaluate() -> None:
     profiles = [make_profile("claude", is_available=False), make_profile("qwen")]
 
     assert [p.model_name for p in choose_evaluators(profiles, ThreadOptions(), author="gpt4")] == ["qwen"]
+
+
+FAMILIES = [
+    make_profile(name, provider=provider, cost_per_input_token=price, cost_per_output_token=price)
+    for name, provider, price in (
+        ("a-large", "a", 9e-6),
+        ("a-small", "a", 1e-6),
+        ("b-large", "b", 8e-6),
+        ("b-small", "b", 2e-6),
+        ("c-large", "c", 7e-6),
+        ("d-large", "d", 6e-6),
+        ("e-free", "e", 0),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("author", "size", "chosen"),
+    [
+        ("c-large", 3, ["a-small", "b-small", "e-free"]),  # the cheapest of the cheapest families
+        ("c-large", 4, ["a-small", "b-small", "d-large", "e-free"]),  # not a-large nor b-large: families go first
+        ("c-large", 5, ["a-small", "b-large", "b-small", "d-large", "e-free"]),  # then the cheapest of what is left
+        ("a-large", 4, ["b-small", "c-large", "d-large", "e-free"]),  # nobody of the author's family
+        ("a-large", 6, ["a-small", "b-large", "b-small", "c-large", "d-large", "e-free"]),  # but where all are wanted
+        ("e-free", 1, ["a-small"]),
+        ("c-large", 9, ["a-large", "a-small", "b-large", "b-small", "d-large", "e-free"]),
+    ],
+)
+def test_the_default_panel_is_cheap_and_of_different_families(author: str, size: int, chosen: list[str]) -> None:
+    panel = choose_evaluators(FAMILIES, ThreadOptions(), author=author, size=size)
+
+    assert [profile.model_name for profile in panel] == chosen
+    assert wanted_evaluators(FAMILIES, ThreadOptions(), author=author, size=size) == len(chosen)
+
+
+@pytest.mark.parametrize("author", [profile.model_name for profile in FAMILIES])
+@pytest.mark.parametrize("size", range(1, 8))
+def test_nobody_evaluates_itself_whatever_the_size(author: str, size: int) -> None:
+    panel = choose_evaluators(FAMILIES, ThreadOptions(), author=author, size=size)
+
+    assert author not in {profile.model_name for profile in panel}
+    assert len(panel) == min(size, 6)
+
+
+def test_a_named_panel_is_taken_whole_whatever_the_size() -> None:
+    options = ThreadOptions(evaluators=["a-large", "a-small", "b-large"])
+
+    panel = choose_evaluators(FAMILIES, options, author="a-small", size=1)
+
+    assert [profile.model_name for profile in panel] == ["a-large", "b-large"]
+    assert wanted_evaluators(FAMILIES, options, author="a-small", size=1) == 2
+
+
+def test_a_missing_model_leaves_its_seat_to_the_next() -> None:
+    away = [p.model_copy(update={"is_available": p.model_name != "e-free"}) for p in FAMILIES]
+
+    panel = choose_evaluators(away, ThreadOptions(), author="c-large", size=3)
+
+    assert [profile.model_name for profile in panel] == ["a-small", "b-small", "d-large"]
+    assert wanted_evaluators(away, ThreadOptions(), author="c-large", size=3) == 3
+
+
+def test_writers_of_earlier_versions_are_not_seated_while_two_others_are_there() -> None:
+    few = [p for p in FAMILIES if p.model_name in {"a-small", "b-small", "c-large", "e-free"}]
+
+    panel = choose_evaluators(few, ThreadOptions(), author="c-large", earlier_authors={"e-free"}, size=3)
+
+    assert [profile.model_name for profile in panel] == ["a-small", "b-small"]
 
 
 @pytest.mark.parametrize(

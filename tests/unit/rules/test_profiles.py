@@ -9,7 +9,7 @@ import pytest
 import orchestratex
 from orchestratex.domain.base import Domain, Strategy
 from orchestratex.domain.profile import Profile
-from orchestratex.rules.selection import rank
+from orchestratex.rules.selection import Facts, Question, rank
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 FILE = Path(orchestratex.__file__).parent / "store" / "profiles.toml"
@@ -46,7 +46,7 @@ def test_shipped_values_are_plausible(profile: Profile) -> None:
 @pytest.mark.parametrize("domain", list(Domain))
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_every_domain_and_strategy_chooses_among_the_shipped(domain: Domain, strategy: Strategy) -> None:
-    ranking = rank(read_shipped(), domain=domain, language="en", strategy=strategy, expected_tokens=(500, 800))
+    ranking = rank(read_shipped(), Question(domain=domain, language="en", strategy=strategy), Facts())
 
     assert len(ranking.candidates) == 8
     assert ranking.selected == ranking.candidates[0].model_name

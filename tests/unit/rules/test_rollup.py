@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +25,9 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from orchestratex.rules.rollup import Rollup, count_peak, end_period, start_period
+from orchestratex.rules.periods import end_period, start_period
+from orchestratex.rules.rollup import Rollup
+from orchestratex.rules.windows import make_window
 
 START = datetime(2025, 3, 1, 10, tzinfo=UTC)
 
@@ -116,7 +118,7 @@ def make_criticism(thread: Thread, score: float | None) -> CriticismResponse:
 def roll(
     *,
     period: Period = Period.HOURLY,
-    sessions: Iterable[Session] = (),
+    sessions: Sequence[Session] = (),
     threads: Iterable[Thread] = (),
     responses: Iterable[Response] = (),
     selections: Iterable[Selection] = (),
@@ -125,18 +127,22 @@ def roll(
     probes: int = 0,
     probes_passed: int = 0,
 ) -> Metrics:
-    rollup = Rollup(period, START, model_names=models)
+    rollup = Rollup(START, end_period(period, START), model_names=models)
+    ratings = {session.id: session.user_satisfaction for session in sessions}
     for session in sessions:
-        rollup.add_session(session)
+        rollup.add_start(session)
+        rollup.add_end(session)
     for thread in threads:
-        rollup.add_thread(thread)
+        rollup.add_thread(thread, ratings.get(thread.session_id))
     for response in responses:
         rollup.add_response(response)
     for selection in selections:
         rollup.add_selection(selection)
     for criticism in criticisms:
         rollup.add_criticism(criticism)
-    return rollup.result(now=at(61), probes=probes, probes_passed=probes_passed)
+    for number in range(probes):
+        rollup.add_probe(passed=number < probes_passed)
+    return make_window(period, START, rollup.result(), now=at(61))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +212,6 @@ def test_threads_count_where_they_complete() -> None:
     assert metrics.total_threads == 4
     assert metrics.average_iterations_per_thread == 1.5
     assert (metrics.max_iterations_reached_count, metrics.early_termination_count) == (1, 2)
-    assert metrics.domain_performance["math"].preferred_models == ["b", "a"]
     assert metrics.domain_performance["math"].average_satisfaction == 8
     assert metrics.domain_performance["coding"].total_requests == 1
     assert metrics.quality_metrics.average_final_score == 8
@@ -221,7 +226,7 @@ def test_money_counts_when_the_call_was_made() -> None:
         make_response(thread, "b", cost_nanos=300_000_000, selection_score=8, response_time=300),
         make_response(thread, "b", role=Role.EVALUATOR, response_type=ResponseType.EVALUATION, cost_nanos=200_000_000),
         make_response(thread, "a", status=ResponseStatus.FAILED, cost_nanos=1),
-        make_response(thread, "a", status=ResponseStatus.SUPERSEDED),
+        make_response(thread, "a", status=ResponseStatus.SUPERSEDED, sent_at=None),
         make_response(thread, "a", minute=60, cost_nanos=7_000_000_000),
     ]
 
@@ -259,17 +264,131 @@ def test_selections_and_criticisms_count_with_their_thread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spans", "peak"),
+    ("spans", "before", "peak"),
     [
-        ([], 0),
-        ([(0, 10), (10, 20)], 1),
-        ([(0, 10), (9, 20), (5, 7)], 2),
-        ([(-50, None), (-5, 70), (59, None)], 3),
-        ([(-50, -10), (60, 70), (-5, 0)], 0),
+        ([], 0, 0),
+        ([], 2, 2),
+        ([(0, 10), (10, 20)], 0, 1),
+        ([(0, 10), (9, 20), (5, 7)], 0, 2),
+        ([(-50, None), (-5, 70), (59, None)], 2, 3),
+        ([(-50, -10), (60, 70), (-5, 0)], 1, 0),
+        ([(-50, 0), (0, 5)], 1, 1),
+        ([(-50, 0), (7, 7)], 1, 0),
+        ([(-50, 1)], 1, 1),
     ],
 )
-def test_peak_is_the_most_sessions_open_at_once(spans: list[tuple[float, float | None]], peak: int) -> None:
-    sessions = [make_session(*span) for span in spans]
+def test_peak_is_the_most_sessions_open_at_once(
+    spans: list[tuple[float, float | None]], before: int, peak: int
+) -> None:
+    metrics = roll(sessions=[make_session(*span) for span in spans]).follow(before)
 
-    assert count_peak([(s.session_start, s.session_end) for s in sessions], START, at(60)) == peak
-    assert roll(sessions=sessions).system_health.peak_concurrent_sessions == peak
+    assert metrics.system_health.peak_concurrent_sessions == peak
+
+
+FAILED = {"status": ResponseStatus.FAILED}
+
+
+@pytest.mark.parametrize(
+    ("fields", "attempts", "returned"),
+    [
+        ({"attempts_sent": 1}, 1, 1),
+        ({"attempts_sent": 3}, 3, 1),
+        ({"attempts_sent": 3, **FAILED}, 3, 0),
+        ({"attempts_sent": 1, "finish_reason": "stop", **FAILED}, 1, 1),
+        ({"attempts_sent": None, "sent_at": None, **FAILED}, 0, 0),
+        ({"attempts_sent": 1, "status": ResponseStatus.PENDING, "lease_token": "t"}, 0, 0),
+        ({"attempts_sent": 2, "status": ResponseStatus.SUPERSEDED, "lease_token": "t"}, 1, 0),
+        ({"attempts_sent": 2, "status": ResponseStatus.PENDING, "sent_at": None}, 2, 0),
+        ({"attempts_sent": 2, "status": ResponseStatus.SUPERSEDED, "finish_reason": "stop"}, 2, 1),
+        ({"sent_at": None}, 1, 1),
+    ],
+    ids=[
+        "answered at once",
+        "answered at the third attempt",
+        "never answered",
+        "came back and could not be read",
+        "failed before it was sent",
+        "under way",
+        "under way for the second time and wanted no longer",
+        "waits for another attempt",
+        "came too late",
+        "of an older version",
+    ],
+)
+def test_errors_are_counted_by_the_attempts_that_were_sent(
+    fields: dict[str, Any], attempts: int, returned: int
+) -> None:
+    metrics = roll(responses=[make_response(make_thread(make_session()), **fields)])
+
+    model = metrics.model_usage_stats["a"]
+    assert (model.attempts, model.failed_attempts) == (attempts, attempts - returned)
+    assert model.success_rate == (returned / attempts if attempts else None)
+    failed = (attempts - returned) / attempts if attempts else None
+    assert metrics.system_health.error_rate == model.error_rate == failed
+
+
+def make_first_answers(**scores: list[float]) -> list[Response]:
+    thread = make_thread(make_session())
+    return [
+        make_response(thread, model, selection_score=score, domain=Domain.MATH)
+        for model, values in scores.items()
+        for score in values
+    ]
+
+
+def test_models_are_preferred_by_the_mean_score_of_three_first_answers_or_more() -> None:
+    thread = make_thread(make_session())
+    answers = make_first_answers(a=[6, 6, 6, 6, 6], b=[9, 9], c=[7, 8, 9], d=[5, 5, 5], e=[8, 8, 8, 8])
+    revision: dict[str, Any] = {"role": Role.REFINER, "response_type": ResponseType.IMPROVEMENT}
+    others = [
+        make_response(thread, "b", selection_score=9, domain=Domain.MATH, **revision),
+        make_response(thread, "b", selection_score=9, domain=Domain.CODING),
+        make_response(thread, "b", domain=Domain.MATH, purpose=Purpose.ASSESSMENT),
+    ]
+
+    metrics = roll(responses=[*answers, *others])
+
+    assert metrics.domain_performance["math"].preferred_models == ["e", "c", "a"]
+    assert metrics.domain_performance["coding"].preferred_models == []
+
+
+def test_an_assessment_is_no_answer() -> None:
+    answer, assessment = (
+        make_response(make_thread(make_session()), purpose=purpose, cost_nanos=1_000_000_000)
+        for purpose in (Purpose.ANSWER, Purpose.ASSESSMENT)
+    )
+
+    metrics = roll(responses=[answer, assessment])
+
+    assert metrics.cost_efficiency.cost_per_successful_response == 2
+    assert metrics.model_usage_stats["a"].answers == 1
+
+
+@pytest.mark.parametrize(
+    ("moment", "week", "month"),
+    [
+        ("2026-12-31T23:59:59.999+00:00", "2026-12-28", "2026-12-01"),
+        ("2027-01-01T00:00:00+00:00", "2026-12-28", "2027-01-01"),
+        ("2027-01-04T00:00:00+00:00", "2027-01-04", "2027-01-01"),
+        ("2024-12-30T00:00:00+00:00", "2024-12-30", "2024-12-01"),
+        ("2021-01-03T23:59:00+00:00", "2020-12-28", "2021-01-01"),
+        ("2026-03-29T03:30:00+02:00", "2026-03-23", "2026-03-01"),
+        ("2026-11-02T00:30:00+01:00", "2026-10-26", "2026-11-01"),
+    ],
+)
+def test_weeks_are_those_of_iso_and_days_those_of_utc(moment: str, week: str, month: str) -> None:
+    when = datetime.fromisoformat(moment)
+
+    assert start_period(Period.WEEKLY, when) == datetime.fromisoformat(week).replace(tzinfo=UTC)
+    assert start_period(Period.MONTHLY, when) == datetime.fromisoformat(month).replace(tzinfo=UTC)
+    assert start_period(Period.DAILY, when) == when.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+@pytest.mark.parametrize("period", Period)
+def test_windows_follow_each_other_without_gap_or_overlap(period: Period) -> None:
+    start = start_period(period, datetime(2026, 2, 27, 5, tzinfo=UTC))
+    for _ in range(60):
+        end = end_period(period, start)
+        assert start_period(period, end) == end
+        assert start_period(period, end - timedelta(milliseconds=1)) == start
+        start = end

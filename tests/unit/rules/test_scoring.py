@@ -20,7 +20,7 @@ from orchestratex.rules.scoring import (
     scoring_weights,
     weigh_refinement,
 )
-from tests.make import make_criteria, make_criticism, make_criticism_response, make_evaluation
+from tests.make import make_criteria, make_criticism, make_evaluation
 
 
 def panel(*scores: float, models: Sequence[str] = ("claude", "gpt4", "qwen", "llama")) -> list[Evaluation]:
@@ -68,14 +68,14 @@ def test_one_evaluator_has_no_error() -> None:
 def test_a_panel_thinks_the_mean() -> None:
     evaluations = [
         make_evaluation(overall_score=6, criticisms=[make_criticism(severity="critical"), make_criticism()]),
-        make_evaluation(overall_score=8, criticisms=[make_criticism(severity="minor")]),
+        make_evaluation(overall_score=8, criticisms=[make_criticism(severity="major")]),
     ]
 
     found = aggregate(evaluations)
 
     assert found is not None
     assert found.standard_error == pytest.approx(1)
-    assert (found.score, found.evaluators, found.severe) == (7, 2, 2)
+    assert (found.score, found.evaluators, found.severe) == (7, 2, 3)
 
 
 def test_a_calibrated_score_counts_before_the_raw_one() -> None:
@@ -129,13 +129,10 @@ def test_strengths_are_kept_while_no_criterion_falls_by_more_than_one(accuracy: 
     assert maintains_strengths([make_evaluation()], after) is is_kept
 
 
-def test_a_refinement_is_weighed_once_and_with_both_sides() -> None:
-    document = make_criticism_response()
-
-    assert weigh_refinement(document, panel(5), []) is None
-    assert weigh_refinement(document, [], panel(5)) is None
-    assert weigh_refinement(make_criticism_response(improvement_score=5), panel(5), panel(6)) is None
-    assert weigh_refinement(document, panel(5), panel(6)) == {
+def test_a_refinement_is_weighed_with_both_sides() -> None:
+    assert weigh_refinement(panel(5), []) is None
+    assert weigh_refinement([], panel(5)) is None
+    assert weigh_refinement(panel(5), panel(6)) == {
         "improvement_score": 6.5,
         "addresses_criticism": True,
         "maintains_strengths": True,
