@@ -13,7 +13,8 @@ from orchestratex.providers.base import CompletionRequest
 class FakeProvider:
     """Calls `reply` for each request and keeps the requests; `reply` may raise a ProviderError.
 
-    A text is a completion that ended well, its usage counted from the texts; a completion is given as it is.
+    A text is a completion that ended well, its usage counted from the texts; no more output is billed than was allowed.
+    A completion is given as it is.
     """
 
     def __init__(self, reply: Callable[[CompletionRequest], str | Completion]) -> None:
@@ -28,7 +29,8 @@ class FakeProvider:
         text = self._reply(request)
         if isinstance(text, Completion):
             return text
-        given, generated = (len(request.system) + len(request.user)) // 4, len(text) // 4
+        given = (len(request.system) + len(request.user)) // 4
+        generated = min(len(text) // 4, request.max_tokens)
         usage = Usage(input_tokens=given, output_tokens=generated, total_tokens=given + generated)
         return Completion(text=text, usage=usage, latency_ms=1.0)
 

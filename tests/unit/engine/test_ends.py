@@ -11,15 +11,14 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import ContentRefusedError
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
-from orchestratex.settings import Settings
 from orchestratex.steps.reconcile import reconcile
 from orchestratex.steps.retry import retry
-from tests.support import World, answer_by_rule
+from tests.support import World, answer_by_rule, steady
 from tests.unit.engine.test_halting import settle, work_until
 from tests.unit.engine.test_loop import assert_settled, is_task
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
-QUIET = Settings(assessments="off")
+QUIET = steady(assessments="off")
 
 
 def work_until_evaluated(world: World, thread: Thread, *, iteration: int, count: int) -> None:

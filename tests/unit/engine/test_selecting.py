@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
@@ -168,12 +169,15 @@ def test_the_expected_cost_is_near_what_threads_cost() -> None:
 def rate_by_round(*rounds: tuple[float, tuple[str, ...]], lone: tuple[str, ...] = ()) -> Reply:
     """Evaluators give each revision its score and severities; only `lone` ones of the first see them, where given."""
 
+    versions = itertools.count(1)
+
     def reply(request: CompletionRequest) -> str:
         if not is_evaluation(request):
             text = answer_by_rule(request)
             if request.system.startswith(markers.TASK_REFINE):
                 count = request.user.count("(revised)") + 1
-                return re.sub(r"(<revised[^>]*>)", lambda m: m.group(1) + "(revised)" * count + " ", text, flags=re.I)
+                mark = "(revised)" * count + f" {next(versions)} "  # each revision is another text
+                return re.sub(r"(<revised[^>]*>)", lambda m: m.group(1) + mark, text, flags=re.I)
             return text
         score, severities = rounds[min(request.user.count("(revised)"), len(rounds) - 1)]
         is_deaf = bool(lone) and request.model_name not in lone
