@@ -18,6 +18,7 @@ from orchestratex.domain.base import (
     UtcDate,
     added,
 )
+from orchestratex.domain.capabilities import Capabilities, Refusals, Stated
 
 
 class RateLimits(Record):
@@ -71,6 +72,10 @@ class Profile(Document):
     prices_as_of: str | None = None  # the day on which its prices were looked up, YYYY-MM-DD
     probes: Count = 0
     probes_passed: Count = 0
+    capabilities: Capabilities = added(Capabilities())  # what it takes in a request
+    stated: Stated | None = added(None)  # what its provider's list says that it takes; None: not read yet
+    refusals: Refusals | None = added(None)  # what it refused
+    served_version: str | None = added(None)  # the version that its last reply named
 
 
 # What running records about a model, and what an operator switches: no file of profiles and no edit sets it.
@@ -85,5 +90,8 @@ STATE_FIELDS: Final = frozenset(
         "updated_at",
         "probes",
         "probes_passed",
+        "stated",
+        "refusals",
+        "served_version",
     }
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion, Usage
-from orchestratex.providers.base import CompletionRequest
+from orchestratex.providers.base import CompletionRequest, Entry
 
 
 class FakeProvider:
@@ -32,9 +32,9 @@ class FakeProvider:
         usage = Usage(input_tokens=given, output_tokens=generated, total_tokens=given + generated)
         return Completion(text=text, usage=usage, latency_ms=1.0)
 
-    def probe(self, profile: Profile) -> bool:  # noqa: ARG002
+    def probe(self, profile: Profile) -> Entry:  # noqa: ARG002
         """Always there."""
-        return True
+        return Entry()
 
 
 class FakeProviders:

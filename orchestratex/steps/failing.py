@@ -5,10 +5,11 @@ from __future__ import annotations
 from orchestratex.domain.base import Component, CostSource, LogLevel, ResponseStatus, Role
 from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import ProviderError
+from orchestratex.errors import ParameterRefusedError, ProviderError
 from orchestratex.steps import budget
 from orchestratex.steps.called import Called, CallState, left
-from orchestratex.steps.patience import back_off, is_refused, is_schema_refused, may_try_again
+from orchestratex.steps.parameters import note_refusal
+from orchestratex.steps.patience import back_off, is_refused, leave_out, may_try_again
 from orchestratex.steps.services import Services
 
 
@@ -16,11 +17,14 @@ def fail(
     thread: Thread, response: Response, error: ProviderError, services: Services, charged: AttemptCost | None = None
 ) -> Called:
     """Settle a failed attempt, then wait for another or give the call up."""
-    is_schema_out = is_schema_refused(response, error, services)
-    delay_s = 0.0 if is_schema_out else back_off(response, error, services)
-    again = is_schema_out or may_try_again(thread, response, error, delay_s, services)
-    count = {"without_schema": True} if is_schema_out else _count(response, error, services)
-    changes = {**count, "error_message": str(error)[:2000], "reserved_nanos": 0}
+    left_out = leave_out(response, error, services)
+    delay_s = 0.0 if left_out else back_off(response, error, services)
+    again = bool(left_out) or may_try_again(thread, response, error, delay_s, services)
+    changes = {
+        **(left_out or _count(response, error, services)),
+        "error_message": str(error)[:2000],
+        "reserved_nanos": 0,
+    }
     if again:
         closed = services.store.update_response(
             response, {**changes, "sent_at": None}, is_release=True, delay_s=delay_s, charge=charged
@@ -29,6 +33,8 @@ def fail(
         failed = {"status": ResponseStatus.FAILED, "processing_duration": since(response, services)}
         closed = services.store.complete_response(response, {**changes, **failed}, charge=charged)
     nanos = charged.nanos if charged else 0
+    if isinstance(error, ParameterRefusedError):
+        note_refusal(response.model_name, error.parameter, str(error), services, thread=thread)
     if closed is None:
         return _fail_late(thread, response, changes, charged, services)
     is_estimate = charged is not None and charged.source is CostSource.ESTIMATED

@@ -11,6 +11,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import BudgetError
 from orchestratex.rules.pricing import affordable_output, worst_case
 from orchestratex.steps import budget
+from orchestratex.steps.request import least_useful
 from orchestratex.steps.services import Services
 
 
@@ -57,4 +58,5 @@ def _shrink(thread: Thread, response: Response, profile: Profile, given: int, se
     if left is None or is_short or response.output_wanted is not None:
         return None
     tokens = affordable_output(profile, input_tokens=given, nanos=left)
-    return tokens if tokens >= services.settings.useful_answer_tokens else None
+    least = max(services.settings.useful_answer_tokens, least_useful(profile, response.effort))
+    return tokens if tokens >= least else None

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from bson import ObjectId
 
-from orchestratex.domain.base import Component, LogLevel, to_nanos
+from orchestratex.domain.base import Component, LogLevel, Purpose, to_nanos
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion
 from orchestratex.errors import (
     LimiterUnavailableError,
     MalformedCompletionError,
+    ParameterRefusedError,
     ProviderAuthenticationError,
     ProviderError,
     ProviderNotFoundError,
@@ -23,10 +24,11 @@ from orchestratex.errors import (
     ProviderRejectedError,
 )
 from orchestratex.limits.breaker import BreakerState
-from orchestratex.providers.base import TIME_LIMIT_S, CompletionRequest
+from orchestratex.providers.base import TIME_LIMIT_S, CompletionRequest, Entry
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
 from orchestratex.steps.budget import day_account
 from orchestratex.steps.gates import book, call_next, record_outcome
+from orchestratex.steps.parameters import effort_of, find_place, note_refusal, note_stated, taken
 from orchestratex.steps.services import Services
 from orchestratex.steps.withheld import tell_withheld
 
@@ -52,14 +54,16 @@ class _Finding:
     problem: str | None  # None: the model is healthy
     by: str  # traffic, list, call, cap, busy
     cost_nanos: int = 0
+    entry: Entry | None = None  # what the list says of the model, where it was read
 
 
 def probe(services: Services) -> dict[str, bool]:
     """Find out about each active model; the next selection sees it.
 
-    Real traffic in the last interval proves health, and makes a model available again; else the free list of models is
-    asked. It proves presence alone: a model that it does not name, one whose endpoint has no list that can be read, and
-    one whose breaker is not closed get a real call: its outcome decides about the breaker.
+    Real traffic in the last interval proves health, and makes a model available again; else, or where what it says of
+    the model is not known yet, the free list of models is asked. It proves presence alone: a model that it does not
+    name, one whose endpoint has no list that can be read, and one whose breaker is not closed get a real call: its
+    outcome decides about the breaker.
     """
     tell_withheld(services)
     profiles = services.usable_profiles()
@@ -72,6 +76,8 @@ def _probe(profile: Profile, services: Services) -> bool:
     started = time.perf_counter()
     finding = _examine(profile, services)
     passed = finding.problem is None
+    if finding.entry is not None:
+        note_stated(profile, finding.entry, services)
     services.store.update_profile(
         profile.model_name,
         {
@@ -100,20 +106,33 @@ def _examine(profile: Profile, services: Services) -> _Finding:
     since = services.clock() - timedelta(seconds=services.settings.probe_s)
     is_closed = state is BreakerState.CLOSED
     if is_closed and services.store.has_completed_since(profile.model_name, since):
-        return _Finding(None, "traffic")
+        return _Finding(None, "traffic", entry=_read_entry(profile, services))
     try:
-        is_listed = services.providers.of(profile).probe(profile)
+        entry = services.providers.of(profile).probe(profile)
     except ProviderRateLimitedError as error:  # too many questions about the list say nothing about the model
         return _Finding(None if profile.is_available else str(error), "list")
     except _NO_LIST:
-        is_listed = False
+        entry = None
     except ProviderError as error:
         return _Finding(str(error), "list")
-    if is_listed:
-        return _Finding(None, "list") if is_closed else _try_again(profile, state, services)
+    if entry is not None:
+        found = _Finding(None, "list") if is_closed else _try_again(profile, state, services)
+        return replace(found, entry=entry)
     finding = _call(profile, services)
     is_unknown = finding.by == "cap" and is_closed and profile.is_available
     return _Finding(None, "cap") if is_unknown else finding  # that it is not listed says nothing against it
+
+
+def _read_entry(profile: Profile, services: Services) -> Entry | None:
+    """What the list says of a model whose health is proved, where that was never read: one question, and no verdict."""
+    if profile.stated is not None and profile.stated.at == find_place(profile, services.settings.models_base_url):
+        return None
+    try:
+        return services.providers.of(profile).probe(profile) or Entry()
+    except _NO_LIST:
+        return Entry()  # and it is not asked again
+    except ProviderError:
+        return None
 
 
 def _try_again(profile: Profile, state: BreakerState, services: Services) -> _Finding:
@@ -162,16 +181,8 @@ def _call_now(profile: Profile, key: str, services: Services) -> _Finding:
     limit = to_nanos(services.settings.probe_daily_limit)
     if not services.store.reserve(account, {key: amount}, limit=limit):
         return _Finding(f"{profile.model_name}: the day's money for probes is spent", "cap")
-    request = CompletionRequest(
-        model_name=profile.model_name,
-        model_version=profile.model_version,
-        system=_SYSTEM,
-        user=_USER,
-        max_tokens=max_tokens,
-        idempotency_key=f"probe.{key}",
-    )
     try:
-        completion = services.providers.of(profile).complete(request)
+        completion = _complete(profile, key, max_tokens, services)
     except ProviderError as error:
         nanos = _charge_of(profile, error, amount, prompt=text)
         services.store.settle(account, key, nanos)
@@ -183,6 +194,29 @@ def _call_now(profile: Profile, key: str, services: Services) -> _Finding:
     services.store.settle(account, key, nanos)
     _decide(profile, services, ok=True)
     return _Finding(None, "call", nanos)
+
+
+def _complete(profile: Profile, key: str, max_tokens: int, services: Services) -> Completion:
+    """Ask with as little thought as may be, and again without each parameter that is refused. Raises ProviderError."""
+    left_out: list[str] = []
+    while True:
+        request = CompletionRequest(
+            model_name=profile.model_name,
+            model_version=profile.model_version,
+            system=_SYSTEM,
+            user=_USER,
+            max_tokens=max_tokens,
+            effort=effort_of(profile, Purpose.ASSESSMENT, None, left_out),
+            capabilities=taken(profile, left_out),
+            idempotency_key=f"probe.{key}.{len(left_out)}",
+        )
+        try:
+            return services.providers.of(profile).complete(request)
+        except ParameterRefusedError as error:
+            if error.parameter in left_out:
+                raise
+            left_out.append(error.parameter)
+            note_refusal(profile.model_name, error.parameter, str(error), services)
 
 
 def _charge_of(profile: Profile, error: ProviderError, amount: int, *, prompt: str) -> int:
