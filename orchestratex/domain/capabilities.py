@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt
 
-from orchestratex.domain.base import Effort, Record, added
+from orchestratex.domain.base import Effort, Record, UtcDate, added
 
 
 class Thinking(StrEnum):
@@ -74,6 +74,7 @@ class Stated(Record):
     """What a provider's own list says about a model."""
 
     at: str  # where it was read, see `place_of`
+    read_at: UtcDate
     capabilities: Capabilities = Capabilities()
 
 

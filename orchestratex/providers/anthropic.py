@@ -64,7 +64,11 @@ class AnthropicProvider:
         reply = _draft(request).send(self._http, request.model_name, f"{self._base_url}/v1/messages", headers)
         return _parse(request, reply, latency_ms=(time.perf_counter() - started) * 1000)
 
-    def probe(self, profile: Profile) -> Entry | None:
+    def probe(self, profile: Profile) -> bool:
+        """See Provider."""
+        return self.look_up(profile) is not None
+
+    def look_up(self, profile: Profile) -> Entry | None:
         """See Provider: a model's entry costs nothing, and knows aliases that the list leaves out."""
         url = f"{self._base_url}/v1/models/{quote(profile.model_version, safe='')}"
         try:

@@ -50,8 +50,11 @@ class Provider(Protocol):
         ParameterRefusedError names what in the request the model does not take: without it the call may go through.
         """
 
-    def probe(self, profile: Profile) -> Entry | None:
-        """Ask the endpoint, at no cost, whether it serves the model; None where it does not say so."""
+    def probe(self, profile: Profile) -> bool:
+        """Ask the endpoint, at no cost, whether it serves the model."""
+
+    def look_up(self, profile: Profile) -> Entry | None:
+        """Ask the endpoint, at no cost, what its list says of the model; None where it does not name it."""
 
 
 class Providers(Protocol):

@@ -32,8 +32,12 @@ class FakeProvider:
         usage = Usage(input_tokens=given, output_tokens=generated, total_tokens=given + generated)
         return Completion(text=text, usage=usage, latency_ms=1.0)
 
-    def probe(self, profile: Profile) -> Entry:  # noqa: ARG002
+    def probe(self, profile: Profile) -> bool:  # noqa: ARG002
         """Always there."""
+        return True
+
+    def look_up(self, profile: Profile) -> Entry:  # noqa: ARG002
+        """There, and nothing is said of it."""
         return Entry()
 
 

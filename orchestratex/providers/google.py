@@ -60,7 +60,11 @@ class GoogleProvider:
         reply = _draft(request).send(self._http, request.model_name, url, headers)
         return _parse(request, reply, latency_ms=(time.perf_counter() - started) * 1000)
 
-    def probe(self, profile: Profile) -> Entry | None:
+    def probe(self, profile: Profile) -> bool:
+        """See Provider."""
+        return self.look_up(profile) is not None
+
+    def look_up(self, profile: Profile) -> Entry | None:
         """See Provider: a model's entry costs nothing, and knows aliases that the list leaves out."""
         try:
             entry = self._http.get_json(profile.model_name, self._model_url(profile.model_version), self._headers())

@@ -89,7 +89,11 @@ class OpenAIProvider:
         reply = self._draft(request).send(self._http, request.model_name, url, headers)
         return _parse(request, reply, latency_ms=(time.perf_counter() - started) * 1000)
 
-    def probe(self, profile: Profile) -> Entry | None:
+    def probe(self, profile: Profile) -> bool:
+        """See Provider."""
+        return self.look_up(profile) is not None
+
+    def look_up(self, profile: Profile) -> Entry | None:
         """See Provider: the list of models costs nothing."""
         listed = self._http.get_any(profile.model_name, f"{self._base_url}/models", self._headers())
         row = find_row(profile.model_version, find_rows(profile.model_name, listed))

@@ -85,7 +85,7 @@ def _ask(profile: Profile, services: Services, key: Finding) -> list[Finding]:
     """Key, endpoint and list, from one free request."""
     answers = Finding("endpoint", Grade.OK, "answers")
     try:
-        is_listed = services.providers.of(profile).probe(profile) is not None
+        is_listed = services.providers.of(profile).probe(profile)
     except ProviderAuthenticationError as error:
         return [Finding("key", Grade.FAILED, f"refused: {error}"), answers, _unlisted(Grade.SKIPPED, "not asked")]
     except ProviderRateLimitedError as error:

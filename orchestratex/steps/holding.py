@@ -58,5 +58,4 @@ def _shrink(thread: Thread, response: Response, profile: Profile, given: int, se
     if left is None or is_short or response.output_wanted is not None:
         return None
     tokens = affordable_output(profile, input_tokens=given, nanos=left)
-    least = max(services.settings.useful_answer_tokens, least_useful(profile, response.effort))
-    return tokens if tokens >= least else None
+    return tokens if tokens >= least_useful(profile, response.effort, services) else None

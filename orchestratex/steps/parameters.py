@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 from orchestratex.domain.base import Component, Effort, LogLevel, Purpose
@@ -24,6 +25,7 @@ from orchestratex.providers.dialects import GATEWAY_DIALECT
 from orchestratex.providers.origins import read_origin
 from orchestratex.steps.services import Services
 
+_STATED_AGE: Final = timedelta(days=1)  # lists change with models' versions
 _RACES: Final = 10  # others who learn about the same model at the same time
 
 
@@ -89,12 +91,19 @@ def _tell_refusal(model: str, parameter: str, problem: str, services: Services, 
     )
 
 
+def is_stated(profile: Profile, services: Services) -> bool:
+    """Whether what the provider's list says of a model was read lately, where the model is asked now."""
+    stated = profile.stated
+    is_here = stated is not None and stated.at == find_place(profile, services.settings.models_base_url)
+    return is_here and stated is not None and services.clock() - stated.read_at < _STATED_AGE
+
+
 def note_stated(profile: Profile, entry: Entry, services: Services) -> None:
-    """Keep what the provider's list says of a model, where that is news."""
-    stated = Stated(at=find_place(profile, services.settings.models_base_url), capabilities=entry.capabilities)
-    if profile.stated != stated:
-        services.store.update_profile(profile.model_name, {"stated": stated})
-        services.cache.forget()
+    """Keep what the provider's list says of a model."""
+    place = find_place(profile, services.settings.models_base_url)
+    stated = Stated(at=place, read_at=services.clock(), capabilities=entry.capabilities)
+    services.store.update_profile(profile.model_name, {"stated": stated})
+    services.cache.forget()
 
 
 def note_served(response: Response, completion: Completion, services: Services, thread: Thread) -> None:

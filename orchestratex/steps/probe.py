@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from bson import ObjectId
@@ -28,7 +28,7 @@ from orchestratex.providers.base import TIME_LIMIT_S, CompletionRequest, Entry
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
 from orchestratex.steps.budget import day_account
 from orchestratex.steps.gates import book, call_next, record_outcome
-from orchestratex.steps.parameters import effort_of, find_place, note_refusal, note_stated, taken
+from orchestratex.steps.parameters import effort_of, is_stated, note_refusal, note_stated, taken
 from orchestratex.steps.services import Services
 from orchestratex.steps.withheld import tell_withheld
 
@@ -54,16 +54,15 @@ class _Finding:
     problem: str | None  # None: the model is healthy
     by: str  # traffic, list, call, cap, busy
     cost_nanos: int = 0
-    entry: Entry | None = None  # what the list says of the model, where it was read
 
 
 def probe(services: Services) -> dict[str, bool]:
     """Find out about each active model; the next selection sees it.
 
-    Real traffic in the last interval proves health, and makes a model available again; else, or where what it says of
-    the model is not known yet, the free list of models is asked. It proves presence alone: a model that it does not
-    name, one whose endpoint has no list that can be read, and one whose breaker is not closed get a real call: its
-    outcome decides about the breaker.
+    Real traffic in the last interval proves health, and makes a model available again; else the free list of models is
+    asked. It proves presence alone: a model that it does not name, one whose endpoint has no list that can be read, and
+    one whose breaker is not closed get a real call: its outcome decides about the breaker. Once a day the list is asked
+    what the model takes, too.
     """
     tell_withheld(services)
     profiles = services.usable_profiles()
@@ -76,8 +75,6 @@ def _probe(profile: Profile, services: Services) -> bool:
     started = time.perf_counter()
     finding = _examine(profile, services)
     passed = finding.problem is None
-    if finding.entry is not None:
-        note_stated(profile, finding.entry, services)
     services.store.update_profile(
         profile.model_name,
         {
@@ -98,7 +95,20 @@ def _probe(profile: Profile, services: Services) -> bool:
         by=finding.by,
         cost_nanos=finding.cost_nanos,
     )
+    if passed and not is_stated(profile, services):
+        _look_up(profile, services)
     return passed
+
+
+def _look_up(profile: Profile, services: Services) -> None:
+    """Read what the model's list says that it takes. A list that says nothing is no trouble, and not asked again."""
+    try:
+        entry = services.providers.of(profile).look_up(profile)
+    except _NO_LIST:
+        entry = None
+    except ProviderError:
+        return
+    note_stated(profile, entry or Entry(), services)
 
 
 def _examine(profile: Profile, services: Services) -> _Finding:
@@ -106,33 +116,20 @@ def _examine(profile: Profile, services: Services) -> _Finding:
     since = services.clock() - timedelta(seconds=services.settings.probe_s)
     is_closed = state is BreakerState.CLOSED
     if is_closed and services.store.has_completed_since(profile.model_name, since):
-        return _Finding(None, "traffic", entry=_read_entry(profile, services))
+        return _Finding(None, "traffic")
     try:
-        entry = services.providers.of(profile).probe(profile)
+        is_listed = services.providers.of(profile).probe(profile)
     except ProviderRateLimitedError as error:  # too many questions about the list say nothing about the model
         return _Finding(None if profile.is_available else str(error), "list")
     except _NO_LIST:
-        entry = None
+        is_listed = False
     except ProviderError as error:
         return _Finding(str(error), "list")
-    if entry is not None:
-        found = _Finding(None, "list") if is_closed else _try_again(profile, state, services)
-        return replace(found, entry=entry)
+    if is_listed:
+        return _Finding(None, "list") if is_closed else _try_again(profile, state, services)
     finding = _call(profile, services)
     is_unknown = finding.by == "cap" and is_closed and profile.is_available
     return _Finding(None, "cap") if is_unknown else finding  # that it is not listed says nothing against it
-
-
-def _read_entry(profile: Profile, services: Services) -> Entry | None:
-    """What the list says of a model whose health is proved, where that was never read: one question, and no verdict."""
-    if profile.stated is not None and profile.stated.at == find_place(profile, services.settings.models_base_url):
-        return None
-    try:
-        return services.providers.of(profile).probe(profile) or Entry()
-    except _NO_LIST:
-        return Entry()  # and it is not asked again
-    except ProviderError:
-        return None
 
 
 def _try_again(profile: Profile, state: BreakerState, services: Services) -> _Finding:

@@ -52,18 +52,18 @@ def role_schema(profile: Profile, role: Role, purpose: Purpose) -> dict[str, Any
 def output_limit(profile: Profile, response: Response, services: Services) -> int:
     """The most tokens that a reply may have: what its role is given, or what a cut-off reply before it asks for."""
     wanted = response.output_wanted or role_limit(response.role, response.purpose, services)
-    return min(max(wanted, least_useful(profile, response.effort)), profile.max_output_tokens)
+    return min(max(wanted, least_output(profile.capabilities, response.effort)), profile.max_output_tokens)
 
 
 def first_limit(profile: Profile, role: Role, purpose: Purpose, effort: Effort | None, services: Services) -> int:
     """The most tokens that a model's replies in a role are given at first, when it is asked for an effort."""
     wanted = role_limit(role, purpose, services)
-    return min(max(wanted, least_useful(profile, effort)), profile.max_output_tokens)
+    return min(max(wanted, least_output(profile.capabilities, effort)), profile.max_output_tokens)
 
 
-def least_useful(profile: Profile, effort: Effort | None) -> int:
-    """The tokens with less of which a model that thinks gives no text; 0 where it does not think."""
-    return least_output(profile.capabilities, effort)
+def least_useful(profile: Profile, effort: Effort | None, services: Services) -> int:
+    """The output tokens with less of which an answer is of no use; most thoughts are shorter than their room."""
+    return max(services.settings.useful_answer_tokens, least_output(profile.capabilities, effort) // 4)
 
 
 def allowed_output(response: Response, services: Services) -> int:

@@ -242,12 +242,12 @@ def test_broken_replies_may_have_been_charged(
 
 def test_an_unknown_model_is_not_found(provider: Provider) -> None:
     assert isinstance(fail(provider, make_request(model_version="no-such-model")), ProviderNotFoundError)
-    assert provider.probe(make_profile(model_version="no-such-model")) is None
+    assert provider.probe(make_profile(model_version="no-such-model")) is False
 
 
 @pytest.mark.parametrize("version", [model.version for model in MODELS.values()])
 def test_every_model_is_found(provider: Provider, version: str) -> None:
-    assert provider.probe(make_profile(model_version=version)) is not None
+    assert provider.probe(make_profile(model_version=version)) is True
 
 
 def test_a_missing_key_is_an_authentication_error(dialect: str, sandbox: Running, http: HttpClient) -> None:

@@ -16,7 +16,7 @@ from orchestratex.errors import (
     ProviderRejectedError,
     ProviderTimeoutError,
 )
-from orchestratex.providers.base import CompletionRequest, Entry
+from orchestratex.providers.base import CompletionRequest
 from orchestratex.settings import Settings
 from orchestratex.steps.probe import probe
 from tests.support import World, answer_by_rule
@@ -36,10 +36,10 @@ def reply(request: CompletionRequest) -> str:
 
 
 def list_nothing(world: World, monkeypatch: pytest.MonkeyPatch, error: ProviderError | None = None) -> None:
-    def ask(profile: Profile) -> Entry | None:
+    def ask(profile: Profile) -> bool:
         if profile.model_name == NAME and error is not None:
             raise error
-        return None if profile.model_name == NAME else Entry()
+        return profile.model_name != NAME
 
     monkeypatch.setattr(world.provider, "probe", ask)
 

@@ -75,10 +75,7 @@ class Asker:
     def is_there(self, name: str) -> bool:
         self.endpoint.answer = answer_with(name)
         profile = make_profile("gpt4", model_version="m-1")
-        return (
-            DIALECTS["openai"](self._http, base_url=self.endpoint.url, api_key=SecretStr("k")).probe(profile)
-            is not None
-        )
+        return DIALECTS["openai"](self._http, base_url=self.endpoint.url, api_key=SecretStr("k")).probe(profile)
 
 
 @pytest.fixture

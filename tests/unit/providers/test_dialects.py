@@ -544,7 +544,7 @@ def test_probes_ask_for_the_model_alone(
     speaker = Speaker(dialect, http, endpoint)
     endpoint.answer = reply(200 if body else 404, json.dumps(body))
 
-    assert (speaker.provider.probe(make_profile(model_version="some-1")) is not None) is is_there
+    assert speaker.provider.probe(make_profile(model_version="some-1")) is is_there
     assert endpoint.requests[0][0] == path
 
 

@@ -218,7 +218,7 @@ def test_a_probe_looks_for_the_models_version_in_every_kind_of_list(
 ) -> None:
     endpoint.answer = reply(body=json.dumps(body))
 
-    assert (provider.probe(make_profile("gpt4")) is not None) is is_served
+    assert provider.probe(make_profile("gpt4")) is is_served
     assert [path for path, _, _ in endpoint.requests] == ["/v1/models"]
 
 

@@ -543,7 +543,7 @@ def test_a_list_says_what_a_model_takes(
     endpoint.answer = reply(body=json.dumps(body))
     provider = DIALECTS[dialect](http, base_url=endpoint.url, api_key=SecretStr("k"))
 
-    entry = provider.probe(make_profile(model_version="some-1"))
+    entry = provider.look_up(make_profile(model_version="some-1"))
 
     assert entry is not None
     assert entry.capabilities == expected
@@ -554,7 +554,7 @@ def test_nonsense_in_a_list_states_nothing(http: HttpClient, endpoint: Endpoint)
     endpoint.answer = reply(body=json.dumps({"data": [rows]}))
     provider = DIALECTS["openai"](http, base_url=endpoint.url, api_key=SecretStr("k"))
 
-    entry = provider.probe(make_profile(model_version="some-1"))
+    entry = provider.look_up(make_profile(model_version="some-1"))
 
     assert entry is not None
     assert entry.capabilities == Capabilities(efforts=[])
