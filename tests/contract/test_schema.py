@@ -248,6 +248,7 @@ def test_a_validator_accepts_whole_runs_and_shipped_profiles(mongo_store: MongoS
 
 ADDED_LATER = {  # documents of older versions lack them, and must still be changed
     "user_sessions": {"is_cancelling"},
+    "ai_model_profiles": {"capabilities", "refusals", "served_version", "stated"},
     "conversation_threads": {
         "quorum_deadline",
         "deadline_at",
@@ -261,14 +262,17 @@ ADDED_LATER = {  # documents of older versions lack them, and must still be chan
     "model_responses": {
         "is_quarantined",
         "asked_again_for",
+        "effort",
         "finish_reason",
         "is_partial",
+        "left_out",
         "output_limit",
         "output_wanted",
         "refusals",
         "refused_since",
         "seat_wait_ms",
         "seat_wanted_at",
+        "served_version",
         "stands_by",
         "without_schema",
     },
