@@ -106,13 +106,13 @@ def test_of_many_that_learn_the_same_one_is_first(store: Store) -> None:
 
 @pytest.mark.integration
 def test_a_profile_of_an_older_version_learns_like_any_other(mongo_store: MongoStore) -> None:
-    mongo_store.insert_profiles([make_profile("gpt4")])
     later = dict.fromkeys(("capabilities", "refusals", "served_version", "stated"), "")
     mongo_store.database["ai_model_profiles"].update_one({"model_name": "gpt4"}, {"$unset": later})
 
     assert mongo_store.swap_profile("gpt4", {"served_version": None}, {"served_version": "a"})
     assert mongo_store.swap_profile("gpt4", {"refusals": None}, {"refusals": Refusals(at="here")})
-    assert mongo_store.profiles()[0].capabilities == Capabilities()
+    (gpt4,) = (each for each in mongo_store.profiles() if each.model_name == "gpt4")
+    assert (gpt4.capabilities, gpt4.served_version) == (Capabilities(), "a")
 
 
 def test_an_edit_and_the_workers_records_both_stand(store: Store) -> None:

@@ -283,6 +283,8 @@ ADDED_LATER = {  # documents of older versions lack them, and must still be chan
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_a_validator_refuses_a_document_without_one_of_its_fields(database: Mongo, name: str) -> None:
     document = dump(FULL[name])
+    if name == "ai_model_profiles":
+        document["model_name"] = "somebody"  # the shipped names are there, and none is there twice
     accepted = []
 
     for field in document.keys() - {"_id"}:
