@@ -33,13 +33,13 @@ def fail(
         failed = {"status": ResponseStatus.FAILED, "processing_duration": since(response, services)}
         closed = services.store.complete_response(response, {**changes, **failed}, charge=charged)
     nanos = charged.nanos if charged else 0
-    if isinstance(error, ParameterRefusedError):
-        note_refusal(response.model_name, error.parameter, str(error), services, thread=thread)
     if closed is None:
         return _fail_late(thread, response, changes, charged, services)
     is_estimate = charged is not None and charged.source is CostSource.ESTIMATED
     budget.settle(response, nanos, services, is_estimate=is_estimate)
     _report(thread, response, error, again, delay_s, services)
+    if isinstance(error, ParameterRefusedError):  # last: this call knows it already, others learn it
+        note_refusal(response.model_name, error.parameter, str(error), services, thread=thread)
     state = CallState.WAITING if again else CallState.FAILED
     return Called(state, thread, closed, delay_s=delay_s, why=str(error))
 

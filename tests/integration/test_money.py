@@ -15,6 +15,7 @@ import pytest
 from bson import ObjectId
 
 from orchestratex.domain.base import Purpose, ResponseStatus, ResponseType, Role, Step
+from orchestratex.domain.capabilities import Capabilities
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
@@ -46,7 +47,8 @@ def prepare(cluster: Cluster, *, calls: int, limit_nanos: int | None) -> tuple[O
     store = cluster.services.store
     profile = next(p for p in store.profiles() if p.model_name == MODEL)
     generous = profile.rate_limits.model_copy(update={"requests_per_minute": 10**7, "tokens_per_minute": 10**11})
-    store.update_profile(MODEL, {"cost_per_input_token": 0.0, "rate_limits": generous})
+    plain = {"capabilities": Capabilities()}  # a model that does not think is given what its role is given
+    store.update_profile(MODEL, {"cost_per_input_token": 0.0, "rate_limits": generous, **plain})
     session = open_session(SessionRequest(), cluster.services)
     store.set_session(session.id, {"cost_limit_nanos": limit_nanos})
     now = cluster.services.clock()
