@@ -1,10 +1,14 @@
 """What today's families take, refuse, state and answer, each in its dialect; the older ones stand beside them.
 
-The rows come from what is published; where a row says so, from what others measured or reported. Read on 27 November
-2026: platform.claude.com "Troubleshooting thinking", "What's new in Claude Sonnet 5.5" and "... Opus 5.5", "Effort",
-"Structured outputs"; developers.openai.com "Deployment checklist" and "Reasoning models"; ai.google.dev "Gemini 4
-Argon" (latest model) and "Gemini thinking"; docs.x.ai "Reasoning"; docs.mistral.ai "Reasoning" (inference); the Model
-Studio pages "Deep thinking" (18 June 2026); Google Cloud's page "Muse Spark 1.3"; openrouter.ai "ModelReasoning".
+From published pages, read as stored excerpts on 27 November 2026; none was tried against a provider.
+Anthropic: platform.claude.com "What's new in Claude Sonnet 5.5", "... Opus 5.5", "Troubleshooting thinking", "Models
+overview"; the list's `capabilities` from its OpenAPI description of 23 September 2026. OpenAI: developers.openai.com
+"Deployment checklist"; levels of gpt-6.1-sol and gpt-6.1-terra as apidog.com repeats its model pages (29 September, 27
+October 2026). Google: ai.google.dev "Latest model" (Gemini 4 Argon) and "Thinking". xAI: levels of grok-4.7 as
+apidog.com repeats docs.x.ai (29 September 2026). Meta: Google Cloud's page "Muse Spark 1.3". Mistral: docs.mistral.ai
+"Reasoning"; of mistral-large-4 the excerpt broke off after "low, medi", its `none` is that of mistral-small-4. Alibaba:
+Model Studio "Deep thinking" (18 June 2026) for enable_thinking; qwen3.8-max's levels and limit as docs.apiyi.com
+measured them (August 2026). OpenRouter: "ModelReasoning". Refusals: the threads that stand beside the rows.
 """
 
 from __future__ import annotations
