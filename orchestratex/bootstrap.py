@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from orchestratex.brokers import LOCAL_REDIS
-from orchestratex.domain.profile import Profile
+from orchestratex.domain.profile import Profile, priced_today
 from orchestratex.errors import InputError, ProviderAuthenticationError, ProviderNotFoundError
 from orchestratex.faultpoints import FaultPoints, make_fault_points
 from orchestratex.limits.base import Limiter, NoLimiter
@@ -20,19 +20,20 @@ from orchestratex.limits.shared import RedisLimiter
 from orchestratex.limits.shared import connect as limits_client
 from orchestratex.providers.addresses import check_base_url
 from orchestratex.providers.base import Provider, Providers
-from orchestratex.providers.dialects import DIALECTS, MakeProvider
+from orchestratex.providers.dialects import DIALECTS, GATEWAY_DIALECT, MakeProvider
 from orchestratex.providers.http import HttpClient
 from orchestratex.providers.origins import KeyOrigins, read_origin
 from orchestratex.queue import CeleryQueue, Queue, make_app
 from orchestratex.settings import Settings
 from orchestratex.steps.heart import Heart
 from orchestratex.steps.journal import Journal
+from orchestratex.steps.parameters import with_learnt
 from orchestratex.steps.services import ProfileCache, Services
 from orchestratex.store.base import Store
 from orchestratex.store.mongo import MongoStore, connect
 
 _SPARE_CONNECTIONS = 8  # heartbeat, journal and reconcile beside the calls
-_GATEWAY_DIALECT = "openai"  # what gateways and the sandbox speak at models_base_url, whatever the model
+
 _NO_KEY = SecretStr("none")  # self-hosted servers want a header, not a secret
 
 
@@ -81,7 +82,7 @@ class HttpProviders:
     def _find_endpoint(self, profile: Profile) -> tuple[str, str]:
         """Dialect and address."""
         if self._settings.models_base_url is not None:
-            return _GATEWAY_DIALECT, self._settings.models_base_url
+            return GATEWAY_DIALECT, self._settings.models_base_url
         return profile.dialect, profile.api_endpoint
 
     def _find_key(self, profile: Profile) -> SecretStr:
@@ -196,6 +197,11 @@ def assemble(
         sleep=sleep,
         heart=heart,
         journal=Journal(store, clock=clock, active_requests=lambda: heart.active),
-        cache=ProfileCache(store, clock=clock),
+        cache=ProfileCache(store, read=lambda profile: _as_used(profile, settings, clock())),
         faults=faults or make_fault_points(settings.fault_points),
     )
+
+
+def _as_used(profile: Profile, settings: Settings, now: datetime) -> Profile:
+    """A profile as calls use it: with all that is known of what it takes, and the prices of the moment."""
+    return priced_today(with_learnt(profile, settings.models_base_url), now)

@@ -25,6 +25,7 @@ OrchestratexError
     ├── ProviderAuthenticationError
     ├── ProviderNotFoundError
     ├── ProviderRejectedError
+    │   └── ParameterRefusedError
     ├── BreakerOpenError
     ├── CallUnwantedError
     ├── ContextTooLongError
@@ -202,7 +203,24 @@ class ProviderNotFoundError(ProviderError):
 
 
 class ProviderRejectedError(ProviderError):
-    """Raised on any other 4xx: the provider finds the request itself wrong."""
+    """Raised on any other 4xx: the provider finds the request itself wrong.
+
+    `said` is all that it says of that, in lower case, `fields` the fields of the request that it names.
+    """
+
+    said: str = ""
+    fields: tuple[str, ...] = ()
+
+
+class ParameterRefusedError(ProviderRejectedError):
+    """Raised when what is wrong is one parameter that the call can do without, or say otherwise.
+
+    `parameter` is its name, or its name and value, as `domain.capabilities` spells them.
+    """
+
+    def __init__(self, model: str, problem: str, *, parameter: str) -> None:
+        super().__init__(model, problem)
+        self.parameter = parameter
 
 
 class BreakerOpenError(ProviderError):

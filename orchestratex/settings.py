@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     max_response_bytes: int = Field(default=8_000_000, ge=1000)  # more than this is not an answer
     answer_max_tokens: int = Field(default=2048, ge=16)  # an answer or a revision
     evaluation_max_tokens: int = Field(default=1024, ge=16)
+    # how hard models think where nobody says: none, low, medium or high; unset: as each does by itself. More effort is
+    # more output to pay for: a thinking model's call allows at least 4,096 (low), 8,192 or 16,384 (high) tokens
+    effort: Literal["none", "low", "medium", "high"] | None = None
     # what a model thinks of its own answer: call asks for it beside the panel, and nothing waits for it; off leaves
     # confidence_score and self_assessment unknown, and saves a short call an iteration
     assessments: Literal["call", "off"] = "call"

@@ -14,6 +14,7 @@ from bson import ObjectId
 from orchestratex.advance import advance, advance_answer, advance_evaluation, fan_out
 from orchestratex.bootstrap import assemble
 from orchestratex.domain.base import Step
+from orchestratex.domain.capabilities import Capabilities
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion
 from orchestratex.domain.thread import Thread
@@ -85,7 +86,7 @@ class World:
             sleep=self.clock.pass_time,
             faults=faults,
         )
-        self.store.insert_profiles(shipped_profiles(self.clock()) if profiles is None else profiles)
+        self.store.insert_profiles(plain_profiles(self.clock()) if profiles is None else profiles)
 
     def submit(self, prompt: str, **options: object) -> Thread:
         """One thread in a session of its own."""
@@ -122,6 +123,11 @@ class World:
                 self.queue.messages.append((FAN_OUT, (ids[0],)))
         else:
             advance(ids[0], self.services)
+
+
+def plain_profiles(now: datetime) -> list[Profile]:
+    """The shipped profiles as if nothing were known of what their models take: then limits are those of the roles."""
+    return [each.model_copy(update={"capabilities": Capabilities()}) for each in shipped_profiles(now)]
 
 
 def answer_by_rule(request: CompletionRequest) -> str:

@@ -27,6 +27,7 @@ def solve(
     quality_threshold: Annotated[float | None, typer.Option(help="Stop at this score, 1-10.")] = None,
     cost_limit: Annotated[float | None, typer.Option(help="US dollars that may be spent.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds after which it has to end with what it has.")] = None,
+    effort: Annotated[str | None, typer.Option(help="How hard models think: none, low, medium or high.")] = None,
     prefer: Annotated[list[str] | None, typer.Option(help="A model to prefer; may be given more than once.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A model to leave out; may be given again.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -41,6 +42,7 @@ def solve(
         "max_iterations": max_iterations,
         "quality_threshold": quality_threshold,
         "deadline_s": deadline,
+        "effort": effort,
         "preferred_models": prefer or None,
         "excluded_models": exclude or None,
     }

@@ -217,6 +217,15 @@ class CostSource(StrEnum):
     ESTIMATED = "estimated"
 
 
+class Effort(StrEnum):
+    """How hard a model thinks before it answers, the least first."""
+
+    NONE = "none"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
 class SelectionPhase(StrEnum):
     """When a selection was made."""
 

@@ -21,6 +21,7 @@ from orchestratex.domain.base import (
     UtcDate,
     added,
 )
+from orchestratex.domain.capabilities import Capabilities, Refusals, Stated
 from orchestratex.domain.prices import PriceSchedule, base_rates
 
 
@@ -78,6 +79,10 @@ class Profile(Document):
     prices: list[PriceSchedule] = added([])
     probes: Count = 0
     probes_passed: Count = 0
+    capabilities: Capabilities = added(Capabilities())  # what it takes in a request
+    stated: Stated | None = added(None)  # what its provider's list says that it takes; None: not read yet
+    refusals: Refusals | None = added(None)  # what it refused
+    served_version: str | None = added(None)  # the version that its last reply named
 
 
 # What running records about a model, and what an operator switches: no file of profiles and no edit sets it.
@@ -92,6 +97,9 @@ STATE_FIELDS: Final = frozenset(
         "updated_at",
         "probes",
         "probes_passed",
+        "stated",
+        "refusals",
+        "served_version",
     }
 )
 

@@ -10,6 +10,7 @@ from orchestratex.domain.base import (
     CostSource,
     Count,
     Domain,
+    Effort,
     FinishReason,
     Id,
     Leased,
@@ -51,6 +52,11 @@ class Completion(Record):
     latency_ms: Millis = 0
     request_id: str | None = None
     model_version: str | None = None
+
+    @property
+    def served_version(self) -> str | None:
+        """The version that answered, as the reply names it: what was asked for may be an alias."""
+        return self.model_version
 
 
 LEAST_CERTAIN_FIRST: Final = (CostSource.ESTIMATED, CostSource.COMPUTED, CostSource.PROVIDER)
@@ -122,6 +128,9 @@ class Response(Leased):
     domain: Domain | None = None  # the thread's, so that a model's record in a domain is one query
 
     without_schema: bool = added(False)  # the reply's schema is left out: it was in the way
+    left_out: list[str] = added([])  # parameters that its model refused in this call, see domain.capabilities
+    effort: Effort | None = added(None)  # how hard the model was asked to think; None: it was not said
+    served_version: str | None = added(None)  # the version that answered; until then, or where the reply names none
     refusals: Count = added(0)  # connections that were refused: they cost nothing and use up no attempt
     refused_since: UtcDate | None = added(None)  # when the first of them was
     # calls that wait until their model, which takes only so many at once, takes one more

@@ -7,6 +7,7 @@ from pydantic import Field
 from orchestratex.domain.base import (
     MAX_ITERATIONS,
     Document,
+    Effort,
     ModelName,
     Nanos,
     Record,
@@ -29,6 +30,7 @@ class SessionSettings(Record):
     selection_strategy: Strategy = Strategy.HYBRID
     evaluators: list[ModelName] | None = None  # the panel; None = a few cheap others, of different providers
     deadline_s: Annotated[float, Field(gt=0)] | None = added(None)  # of each thread; None = the installation's
+    effort: Effort | None = added(None)  # how hard models think; None = the installation's
 
 
 class Session(Document):

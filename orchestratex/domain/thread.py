@@ -10,6 +10,7 @@ from orchestratex.domain.base import (
     Complexity,
     Count,
     Domain,
+    Effort,
     FinishReason,
     Id,
     Leased,
@@ -40,6 +41,7 @@ class ThreadOptions(Record):
     deadline_s: Annotated[float, Field(gt=0)] | None = added(
         None
     )  # from submission to the end; None: the installation's
+    effort: Effort | None = added(None)  # how hard models think; None: as each does by itself
 
 
 class IterationScore(Record):

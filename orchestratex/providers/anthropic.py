@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,11 +10,13 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from orchestratex.domain.base import FinishReason
+from orchestratex.domain.base import Effort, FinishReason
+from orchestratex.domain.capabilities import Parameter, SchemaForm, Thinking, takes_temperature
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion, Usage
 from orchestratex.errors import ProviderNotFoundError
-from orchestratex.providers.base import CompletionRequest
+from orchestratex.providers.base import CompletionRequest, Entry
+from orchestratex.providers.drafts import Draft, find_word, thinks, thought_budget
 from orchestratex.providers.http import HttpClient, Reply
 from orchestratex.providers.problems import part_error
 from orchestratex.providers.reading import (
@@ -29,6 +30,7 @@ from orchestratex.providers.reading import (
     read_reason,
     unless_refused,
 )
+from orchestratex.providers.stating import read_anthropic
 
 _VERSION = "2023-06-01"
 _TOOL = "reply"
@@ -44,8 +46,7 @@ _FINISH_REASONS = {
 }
 _TEXT_TYPES: Final[frozenset[str | None]] = frozenset({"text"})
 _HIGHEST_TEMPERATURE = 1.0
-# Models from 4.7 on refuse a temperature; the digits of a date are no version.
-_NO_TEMPERATURE = re.compile(r"claude-[a-z]+-(?:4-(?:[7-9]|[1-9]\d)|(?:[5-9]|[1-9]\d))(?!\d)")
+_LEAST_BUDGET: Final = 1024  # tokens to think with, where a model wants to be told
 
 
 class AnthropicProvider:
@@ -60,34 +61,75 @@ class AnthropicProvider:
         """See Provider. The dialect has no seed: equal requests are answered anew."""
         headers = {**self._headers(), "Idempotency-Key": request.idempotency_key}
         started = time.perf_counter()
-        reply = self._http.post(request.model_name, f"{self._base_url}/v1/messages", _body(request), headers)
+        reply = _draft(request).send(self._http, request.model_name, f"{self._base_url}/v1/messages", headers)
         return _parse(request, reply, latency_ms=(time.perf_counter() - started) * 1000)
 
     def probe(self, profile: Profile) -> bool:
+        """See Provider."""
+        return self.look_up(profile) is not None
+
+    def look_up(self, profile: Profile) -> Entry | None:
         """See Provider: a model's entry costs nothing, and knows aliases that the list leaves out."""
         url = f"{self._base_url}/v1/models/{quote(profile.model_version, safe='')}"
         try:
-            return "id" in self._http.get_json(profile.model_name, url, self._headers())
+            entry = self._http.get_json(profile.model_name, url, self._headers())
         except ProviderNotFoundError:
-            return False
+            return None
+        return Entry(capabilities=read_anthropic(entry)) if "id" in entry else None
 
     def _headers(self) -> dict[str, str]:
         return {"x-api-key": self._api_key.get_secret_value(), "anthropic-version": _VERSION}
 
 
-def _body(request: CompletionRequest) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": request.model_version,
-        "system": request.system,
-        "messages": [{"role": "user", "content": request.user}],
-        "max_tokens": request.max_tokens,
-    }
-    if not _NO_TEMPERATURE.match(request.model_version):
-        body["temperature"] = min(request.temperature, _HIGHEST_TEMPERATURE)
+def _draft(request: CompletionRequest) -> Draft:
+    draft = Draft(
+        {
+            "model": request.model_version,
+            "system": request.system,
+            "messages": [{"role": "user", "content": request.user}],
+            "max_tokens": request.max_tokens,
+        }
+    )
+    if takes_temperature(request.capabilities, request.effort):
+        draft.put(Parameter.TEMPERATURE, {"temperature": min(request.temperature, _HIGHEST_TEMPERATURE)})
     if request.json_schema is not None:
-        body["tools"] = [{"name": _TOOL, "description": "Give your reply.", "input_schema": request.json_schema}]
-        body["tool_choice"] = {"type": "tool", "name": _TOOL}
-    return body
+        _put_schema(draft, request.json_schema, request)
+    _put_effort(draft, request)
+    return draft
+
+
+def _put_schema(draft: Draft, schema: dict[str, Any], request: CompletionRequest) -> None:
+    """In the field for it, or as a tool that must be used; none where the model would refuse the tool."""
+    if request.capabilities.schema_form is not SchemaForm.TOOL:
+        names = ("output_config.format", "output_config", "output_format", "structured output", "structured outputs")
+        into = draft.body.setdefault("output_config", {})
+        fields: dict[str, Any] = {"format": {"type": "json_schema", "schema": schema}}
+        draft.put(Parameter.SCHEMA, fields, *names, value=SchemaForm.FORMAT, into=into)
+    elif not thinks(request):
+        tool = {"name": _TOOL, "description": "Give your reply.", "input_schema": schema}
+        fields = {"tools": [tool], "tool_choice": {"type": "tool", "name": _TOOL}}
+        draft.put(Parameter.SCHEMA, fields, "tool use", "tool", "input_schema", value=SchemaForm.TOOL)
+
+
+def _put_effort(draft: Draft, request: CompletionRequest) -> None:
+    """In a word; in tokens to think with, for older models; none by a type of thinking that is none."""
+    word, effort = find_word(request.capabilities, request.effort), request.effort
+    if word is None:
+        return
+    if effort is Effort.NONE:
+        kind = "disabled" if word == Effort.NONE.value else word  # the level's own name says nothing of the type
+        names = (f"thinking.type.{kind}", "thinking.type", f"{kind}")
+        draft.put(Parameter.EFFORT, {"thinking": {"type": kind}}, *names, value=effort)
+    elif isinstance(word, int):
+        budget = thought_budget(request.max_tokens, word)
+        if budget >= _LEAST_BUDGET:
+            thinking = {"type": "enabled", "budget_tokens": budget}
+            draft.put(Parameter.EFFORT, {"thinking": thinking}, "thinking.type", "thinking.type.enabled")
+    else:
+        into = draft.body.setdefault("output_config", {})
+        draft.put(Parameter.EFFORT, {"effort": word}, "output_config.effort", "output_config", value=effort, into=into)
+        if request.capabilities.thinking is Thinking.ON_REQUEST:
+            draft.put(Parameter.EFFORT, {"thinking": {"type": "adaptive"}}, "adaptive thinking", "thinking.type")
 
 
 def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Completion:

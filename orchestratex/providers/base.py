@@ -8,7 +8,8 @@ from typing import Any, Final, Protocol
 
 from pydantic import Field
 
-from orchestratex.domain.base import Record
+from orchestratex.domain.base import Effort, Record
+from orchestratex.domain.capabilities import Capabilities
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion
 
@@ -29,17 +30,31 @@ class CompletionRequest(Record):
     temperature: float = Field(default=0.7, ge=0, le=2)
     seed: int = 0  # tells k answers apart, and repeats one where the provider can
     json_schema: dict[str, Any] | None = None  # of the reply; needs a profile with supports_json_schema
+    effort: Effort | None = None  # one that `capabilities` has a word for; None: nothing is said
+    capabilities: Capabilities = Capabilities()  # what the model takes of all this: the rest is not sent
     idempotency_key: str
+
+
+class Entry(Record):
+    """What an endpoint's own list says of a model that it serves."""
+
+    capabilities: Capabilities = Capabilities()
 
 
 class Provider(Protocol):
     """An endpoint that serves models."""
 
     def complete(self, request: CompletionRequest) -> Completion:
-        """Send one call. Raises ProviderError, which says whether sending again can help."""
+        """Send one call. Raises ProviderError, which says whether sending again can help.
+
+        ParameterRefusedError names what in the request the model does not take: without it the call may go through.
+        """
 
     def probe(self, profile: Profile) -> bool:
         """Ask the endpoint, at no cost, whether it serves the model."""
+
+    def look_up(self, profile: Profile) -> Entry | None:
+        """Ask the endpoint, at no cost, what its list says of the model; None where it does not name it."""
 
 
 class Providers(Protocol):

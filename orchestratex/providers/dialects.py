@@ -20,6 +20,7 @@ class MakeProvider(Protocol):
         """Make it; no request is sent."""
 
 
+GATEWAY_DIALECT: Final = "openai"  # of the one address that settings may name for all models
 DIALECTS: Final[dict[str, MakeProvider]] = {
     "openai": OpenAIProvider,
     "anthropic": AnthropicProvider,

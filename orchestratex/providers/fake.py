@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion, Usage
-from orchestratex.providers.base import CompletionRequest
+from orchestratex.providers.base import CompletionRequest, Entry
 
 
 class FakeProvider:
@@ -37,6 +37,10 @@ class FakeProvider:
     def probe(self, profile: Profile) -> bool:  # noqa: ARG002
         """Always there."""
         return True
+
+    def look_up(self, profile: Profile) -> Entry:  # noqa: ARG002
+        """There, and nothing is said of it."""
+        return Entry()
 
 
 class FakeProviders:

@@ -10,10 +10,12 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from orchestratex.domain.base import FinishReason
+from orchestratex.domain.capabilities import Parameter, takes_temperature
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion, Usage
 from orchestratex.errors import ProviderNotFoundError
-from orchestratex.providers.base import CompletionRequest
+from orchestratex.providers.base import CompletionRequest, Entry
+from orchestratex.providers.drafts import Draft, find_word, thought_budget
 from orchestratex.providers.http import HttpClient, Reply
 from orchestratex.providers.problems import is_error, part_error
 from orchestratex.providers.reading import (
@@ -27,6 +29,7 @@ from orchestratex.providers.reading import (
     read_reason,
     unless_refused,
 )
+from orchestratex.providers.stating import read_google
 
 _FINISH_REASONS: Final = {
     "stop": FinishReason.STOP,
@@ -54,16 +57,20 @@ class GoogleProvider:
         headers = {**self._headers(), "Idempotency-Key": request.idempotency_key}
         url = f"{self._model_url(request.model_version)}:generateContent"
         started = time.perf_counter()
-        reply = self._http.post(request.model_name, url, _body(request), headers)
+        reply = _draft(request).send(self._http, request.model_name, url, headers)
         return _parse(request, reply, latency_ms=(time.perf_counter() - started) * 1000)
 
     def probe(self, profile: Profile) -> bool:
+        """See Provider."""
+        return self.look_up(profile) is not None
+
+    def look_up(self, profile: Profile) -> Entry | None:
         """See Provider: a model's entry costs nothing, and knows aliases that the list leaves out."""
         try:
             entry = self._http.get_json(profile.model_name, self._model_url(profile.model_version), self._headers())
         except ProviderNotFoundError:
-            return False
-        return "name" in entry
+            return None
+        return Entry(capabilities=read_google(entry)) if "name" in entry else None
 
     def _model_url(self, version: str) -> str:
         return f"{self._base_url}/v1beta/models/{quote(version.removeprefix('models/'), safe='')}"
@@ -86,20 +93,40 @@ def to_response_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return converted
 
 
-def _body(request: CompletionRequest) -> dict[str, Any]:
-    generation: dict[str, Any] = {
-        "maxOutputTokens": request.max_tokens,
-        "temperature": request.temperature,
-        "seed": request.seed & _SEED_MASK,
-    }
+def _draft(request: CompletionRequest) -> Draft:
+    generation: dict[str, Any] = {"maxOutputTokens": request.max_tokens}
+    draft = Draft(
+        {
+            "systemInstruction": {"parts": [{"text": request.system}]},
+            "contents": [{"role": "user", "parts": [{"text": request.user}]}],
+            "generationConfig": generation,
+        }
+    )
+    if takes_temperature(request.capabilities, request.effort):
+        draft.put(Parameter.TEMPERATURE, {"temperature": request.temperature}, into=generation)
+    if request.capabilities.seed is not False:
+        draft.put(Parameter.SEED, {"seed": request.seed & _SEED_MASK}, into=generation)
     if request.json_schema is not None:
-        generation["responseMimeType"] = "application/json"
-        generation["responseSchema"] = to_response_schema(request.json_schema)
-    return {
-        "systemInstruction": {"parts": [{"text": request.system}]},
-        "contents": [{"role": "user", "parts": [{"text": request.user}]}],
-        "generationConfig": generation,
-    }
+        fields = {
+            "responseMimeType": "application/json",
+            "responseSchema": to_response_schema(request.json_schema),
+        }
+        names = ("response_mime_type", "response_schema", "json mode", "structured output", "structured outputs")
+        draft.put(Parameter.SCHEMA, fields, *names, into=generation)
+    word = find_word(request.capabilities, request.effort)
+    if word is not None:
+        names = ("thinking_config", "thinkinglevel", "thinking_level", "thinking level", "thinking")
+        config = {"thinkingConfig": _say_effort(word, request.max_tokens)}
+        more = ("thinkingbudget", "thinking_budget", "thinking budget", "budget")
+        draft.put(Parameter.EFFORT, config, *names, *more, value=request.effort, into=generation)
+    return draft
+
+
+def _say_effort(word: bool | int | str, max_tokens: int) -> dict[str, Any]:
+    """A level, or for models before Gemini 3 tokens to think with: 0 is none."""
+    if isinstance(word, str):
+        return {"thinkingLevel": word}
+    return {"thinkingBudget": thought_budget(max_tokens, int(word))}
 
 
 def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Completion:

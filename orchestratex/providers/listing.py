@@ -32,10 +32,10 @@ def find_rows(model: str, listed: Any) -> list[Any]:
     raise MalformedCompletionError(model, "the list of models has no rows")
 
 
-def is_listed(version: str, rows: list[Any]) -> bool:
-    """Whether one of the rows names the model, by an alias or with the tag that goes without saying, too."""
+def find_row(version: str, rows: list[Any]) -> Any:
+    """The first row that names the model, by an alias or with the tag that goes without saying, too; else None."""
     wanted = _normalise(version)
-    return any(_normalise(name) == wanted for row in rows for name in _find_names(row))
+    return next((row for row in rows if any(_normalise(name) == wanted for name in _find_names(row))), None)
 
 
 def _find_names(row: Any) -> Iterator[str]:

@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from orchestratex.domain.base import FinishReason
+from orchestratex.domain.capabilities import LimitName, Parameter, takes_temperature
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion, Usage
 from orchestratex.errors import ProviderError
-from orchestratex.providers.base import CompletionRequest
+from orchestratex.providers.base import CompletionRequest, Entry
+from orchestratex.providers.drafts import Draft, find_word, thinks, thought_budget
 from orchestratex.providers.http import HttpClient, Reply
-from orchestratex.providers.listing import find_rows, is_listed
+from orchestratex.providers.listing import find_row, find_rows
 from orchestratex.providers.problems import is_error, part_error
 from orchestratex.providers.reading import (
     Billed,
@@ -31,6 +33,7 @@ from orchestratex.providers.reading import (
     text_or_empty,
     unless_refused,
 )
+from orchestratex.providers.stating import read_row
 
 _FINISH_REASONS: Final = {
     **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete"), FinishReason.STOP),
@@ -59,9 +62,12 @@ _FAILURES: Final = frozenset(  # "reasons" that are errors: what came before is 
     | {"overloaded", "engine_overloaded", "user_cancel"}
 )
 _TEXT_TYPES: Final[frozenset[str | None]] = frozenset({None, "text", "output_text"})
-# OpenAI's families that reason: they name the token limit anew and refuse a temperature. A vendor may stand before it.
-_REASONING_FAMILY = re.compile(r"(?:[\w.-]+/)?(?:o[1-9]\d*|gpt-(?:[5-9]|[1-9]\d))(?![a-z0-9])", re.IGNORECASE)
-_SEED_NAMES = {"api.mistral.ai": "random_seed"}  # by host; Mistral refuses names that it does not know
+# By host: Mistral refuses names that it does not know, and OpenAI's newer name is taken by all that it serves.
+_SEED_NAMES: Final = {"api.mistral.ai": "random_seed"}
+_LIMIT_NAMES: Final = {"api.openai.com": LimitName.MAX_COMPLETION_TOKENS}
+_NAME_IS_WRONG: Final = re.compile(
+    r"max_completion_tokens|unsupported|extra[ _]|unrecogni|unknown|unexpected|not support"
+)
 
 
 class OpenAIProvider:
@@ -71,37 +77,69 @@ class OpenAIProvider:
         self._http = http
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key
-        self._seed_name = _SEED_NAMES.get(urlsplit(base_url).hostname or "", "seed")
+        host = urlsplit(base_url).hostname or ""
+        self._seed_name = _SEED_NAMES.get(host, "seed")
+        self._limit_name = _LIMIT_NAMES.get(host, LimitName.MAX_TOKENS)
 
     def complete(self, request: CompletionRequest) -> Completion:
         """See Provider."""
         headers = {**self._headers(), "Idempotency-Key": request.idempotency_key}
         started = time.perf_counter()
-        reply = self._http.post(request.model_name, f"{self._base_url}/chat/completions", self._body(request), headers)
+        url = f"{self._base_url}/chat/completions"
+        reply = self._draft(request).send(self._http, request.model_name, url, headers)
         return _parse(request, reply, latency_ms=(time.perf_counter() - started) * 1000)
 
     def probe(self, profile: Profile) -> bool:
+        """See Provider."""
+        return self.look_up(profile) is not None
+
+    def look_up(self, profile: Profile) -> Entry | None:
         """See Provider: the list of models costs nothing."""
         listed = self._http.get_any(profile.model_name, f"{self._base_url}/models", self._headers())
-        return is_listed(profile.model_version, find_rows(profile.model_name, listed))
+        row = find_row(profile.model_version, find_rows(profile.model_name, listed))
+        return None if row is None else Entry(capabilities=read_row(row))
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._api_key.get_secret_value()}"}
 
-    def _body(self, request: CompletionRequest) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": request.model_version,
-            "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}],
-            self._seed_name: request.seed,
-        }
-        if _REASONING_FAMILY.match(request.model_version):
-            body["max_completion_tokens"] = request.max_tokens
-        else:
-            body |= {"max_tokens": request.max_tokens, "temperature": request.temperature}
+    def _draft(self, request: CompletionRequest) -> Draft:
+        taken = request.capabilities
+        messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}]
+        draft = Draft({"model": request.model_version, "messages": messages})
+        if taken.seed is not False:
+            draft.put(Parameter.SEED, {self._seed_name: request.seed})
+        if takes_temperature(taken, request.effort):
+            draft.put(Parameter.TEMPERATURE, {"temperature": request.temperature})
+        self._put_limit(draft, request)
         if request.json_schema is not None:
             wanted = {"name": "reply", "strict": True, "schema": request.json_schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": wanted}
-        return body
+            response_format = {"type": "json_schema", "json_schema": wanted}
+            draft.put(Parameter.SCHEMA, {"response_format": response_format}, "json_schema")
+        _put_effort(draft, request)
+        return draft
+
+    def _put_limit(self, draft: Draft, request: CompletionRequest) -> None:
+        """The limit of output; a model whose thoughts it does not hold gets a part of it to think with."""
+        name, text_tokens = request.capabilities.limit_name or self._limit_name, request.max_tokens
+        if request.capabilities.limit_holds_thinking is False and thinks(request):
+            draft.body["thinking_budget"] = thought_budget(request.max_tokens)
+            text_tokens -= draft.body["thinking_budget"]
+        draft.put(Parameter.LIMIT_NAME, {name.value: text_tokens}, value=name, only=_NAME_IS_WRONG)
+
+
+def _put_effort(draft: Draft, request: CompletionRequest) -> None:
+    """In a word, by a switch, or in tokens to think with: the last two are Qwen's."""
+    word = find_word(request.capabilities, request.effort)
+    if word is None:
+        return
+    fields: dict[str, Any] = {"reasoning_effort": word}
+    if isinstance(word, bool):
+        fields = {"enable_thinking": word}
+    elif isinstance(word, int):
+        budget = {"thinking_budget": thought_budget(request.max_tokens, word)} if word else {}
+        fields = {"enable_thinking": word > 0, **budget}
+    names = ("reasoningeffort", "reasoning.effort", "reasoning", "effort", "thinking")
+    draft.put(Parameter.EFFORT, fields, *names, value=request.effort)
 
 
 def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Completion:

@@ -95,6 +95,7 @@ class Problem:
     status: int | None = None  # an HTTP status that stands in the body
     retry_after_s: float | None = None
     is_flagged: bool = False  # it lists what in the prompt was not liked
+    fields: tuple[str, ...] = ()  # of the request that it names, in lower case
 
 
 def status_error(
@@ -162,7 +163,10 @@ def _make(
 ) -> ProviderError:
     problem += f" [request {request_id}]" if request_id else ""
     wait_s = said.retry_after_s if retry_after_s is None else retry_after_s
-    return kind(model, problem, retry_after_s=wait_s if kind.is_retryable else None)
+    made = kind(model, problem, retry_after_s=wait_s if kind.is_retryable else None)
+    if isinstance(made, ProviderRejectedError):
+        made.said, made.fields = f"{said.codes} {said.words}", said.fields
+    return made
 
 
 def _find_kind(status: int, said: Problem) -> type[ProviderError]:
@@ -244,6 +248,7 @@ def _read_problem(error: Any, mask: Mask) -> Problem:
         codes=" ".join(filter(None, codes)).lower(),
         status=_find_status(parts),
         retry_after_s=find_delay(parts),
+        fields=tuple(field for part in parts for field in _find_fields(part)),
         is_flagged=isinstance(metadata, dict) and bool(metadata.get("reasons") or metadata.get("flagged_input")),
     )
 
@@ -268,6 +273,13 @@ def _find_parts(error: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _read_words(part: Mapping[str, Any]) -> Iterable[str]:
     return [part[name] for name in (*_WORDS, "error") if isinstance(part.get(name), str) and part[name]]
+
+
+def _find_fields(part: Mapping[str, Any]) -> Iterator[str]:
+    """The fields of the request that a part of an error names: `param` is OpenAI's, `loc` is pydantic's."""
+    where = part.get("loc")
+    names = where if isinstance(where, list) else [part.get("param")]
+    yield from (name.lower()[:EXCERPT] for name in names[:_MOST_PARTS] if isinstance(name, str) and name != "body")
 
 
 def _read_code(value: Any) -> str:

@@ -10,10 +10,13 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from orchestratex.sandbox.calls import CallError, find_model
+from orchestratex.sandbox.calls import find_model
 from orchestratex.sandbox.config import Pace, SandboxConfig
 from orchestratex.sandbox.dialects import GENERATE, MESSAGES, Dialect
+from orchestratex.sandbox.errors import CallError
 from orchestratex.sandbox.faults import Fault
+from orchestratex.sandbox.manners import describe_anthropic, describe_parameters
+from orchestratex.sandbox.models import Model
 from orchestratex.sandbox.state import State
 
 
@@ -21,7 +24,8 @@ def create_admin(state: State) -> FastAPI:
     """Return the routes beside the chat completions."""
     app = FastAPI(title="OrchestrateX sandbox", openapi_url=None)
     guarded = APIRouter(prefix="/sandbox", dependencies=[Depends(_make_check(state))])
-    versions = sorted({model.version for model in state.catalogue.values()})
+    by_version = {model.version: model for model in state.catalogue.values()}
+    versions = [by_version[version] for version in sorted(by_version)]
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -31,13 +35,13 @@ def create_admin(state: State) -> FastAPI:
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
         """List the models under their versions."""
-        return {"object": "list", "data": [_describe_model(version) for version in versions]}
+        return {"object": "list", "data": [_describe_model(model) for model in versions]}
 
     @app.get("/anthropic/v1/models")
     async def anthropic_models() -> dict[str, Any]:
         """List the models as Anthropic does."""
-        rows = [_describe_anthropic(version) for version in versions]
-        return {"data": rows, "has_more": False, "first_id": versions[0], "last_id": versions[-1]}
+        rows = [_describe_anthropic(model) for model in versions]
+        return {"data": rows, "has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
 
     @app.get("/anthropic/v1/models/{version}")
     async def anthropic_model(version: str) -> Response:
@@ -47,7 +51,7 @@ def create_admin(state: State) -> FastAPI:
     @app.get("/google/v1beta/models")
     async def google_models() -> dict[str, Any]:
         """List the models as Google does."""
-        return {"models": [_describe_google(version) for version in versions]}
+        return {"models": [_describe_google(model) for model in versions]}
 
     @app.get("/google/v1beta/models/{version}")
     async def google_model(version: str) -> Response:
@@ -121,21 +125,27 @@ def _reconfigure(state: State, changes: dict[str, Any]) -> None:
         raise HTTPException(422, str(error)) from error
 
 
-def _describe_model(version: str) -> dict[str, Any]:
-    return {"id": version, "object": "model", "created": 0, "owned_by": "sandbox"}
+def _describe_model(model: Model) -> dict[str, Any]:
+    known = describe_parameters(model.manners) if model.manners else {}
+    return {"id": model.version, "object": "model", "created": 0, "owned_by": "sandbox", **known}
 
 
-def _describe_anthropic(version: str) -> dict[str, Any]:
-    return {"type": "model", "id": version, "display_name": version, "created_at": "1970-01-01T00:00:00Z"}
+def _describe_anthropic(model: Model) -> dict[str, Any]:
+    known = {"capabilities": describe_anthropic(model.manners)} if model.manners else {}
+    created_at = "1970-01-01T00:00:00Z"
+    return {"type": "model", "id": model.version, "display_name": model.version, "created_at": created_at, **known}
 
 
-def _describe_google(version: str) -> dict[str, Any]:
-    return {"name": f"models/{version}", "version": version, "supportedGenerationMethods": ["generateContent"]}
+def _describe_google(model: Model) -> dict[str, Any]:
+    version = model.version
+    known = {"thinking": model.manners.default != "none"} if model.manners else {}
+    methods = ["generateContent"]
+    return {"name": f"models/{version}", "version": version, "supportedGenerationMethods": methods, **known}
 
 
-def _one_model(state: State, name: str, dialect: Dialect, describe: Callable[[str], dict[str, Any]]) -> Response:
+def _one_model(state: State, name: str, dialect: Dialect, describe: Callable[[Model], dict[str, Any]]) -> Response:
     try:
-        return JSONResponse(describe(find_model(name, state.catalogue).version))
+        return JSONResponse(describe(find_model(name, state.catalogue)))
     except CallError as error:
         body = dialect.dump_error(error.status, error.code, error.message)
         return Response(body, error.status, media_type="application/json")

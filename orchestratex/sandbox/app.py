@@ -11,9 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 from orchestratex.browsers import refuse
 from orchestratex.sandbox.admin import create_admin
-from orchestratex.sandbox.calls import ENDED, Call, CallError, Completion, complete, model_latency_s
+from orchestratex.sandbox.calls import ENDED, Call, Completion, complete, model_latency_s
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.dialects import Dialect, find_dialect
+from orchestratex.sandbox.errors import CallError
 from orchestratex.sandbox.evaluating import Bias
 from orchestratex.sandbox.faults import Fault, FaultKind
 from orchestratex.sandbox.ledger import OK, Entry
@@ -68,7 +69,7 @@ class Sandbox:
         except CallError as error:
             entry = self.state.ledger.open(key=key)
             self.state.ledger.close(entry, outcome=error.code, status=error.status)
-            text = dialect.dump_error(error.status, error.code, error.message)
+            text = dialect.dump_error(error.status, error.code, error.message, param=error.param)
             await wire.reply(error.status, text, headers=dialect.headers(entry.number))
             return
         entry = self.state.ledger.open(

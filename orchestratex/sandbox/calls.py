@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from orchestratex.sandbox.brain import play
+from orchestratex.sandbox.errors import CallError
 from orchestratex.sandbox.evaluating import Bias
 from orchestratex.sandbox.faults import FaultKind
 from orchestratex.sandbox.models import Model
@@ -30,14 +31,6 @@ _BROKEN: Final = {
 }
 
 
-class CallError(Exception):
-    """Raised when a call is none that its dialect allows; carries the status and code of the reply."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request to a model."""
@@ -48,6 +41,8 @@ class Call:
     max_tokens: int | None
     input_chars: int
     json_schema: Mapping[str, Any] | None = None  # of the reply
+    tool: str | None = None  # the tool that the reply has to be given to
+    thoughts: int = 0  # tokens that the model thinks before its first word
 
     @property
     def prompt_sha(self) -> str:
@@ -123,9 +118,10 @@ def complete(
     """Let the model speak; `spoil` replaces its words by a refusal, nothing, or what no parser can read."""
     refusal = _REFUSAL if spoil is FaultKind.REFUSAL else None
     text = _spoil(call, spoil, bias) if spoil else _speak(call, bias)
-    kept = text if call.max_tokens is None else text[: int(call.max_tokens * chars_per_token)]
+    thoughts = call.thoughts if call.max_tokens is None else min(call.thoughts, call.max_tokens)
+    kept = text if call.max_tokens is None else text[: int((call.max_tokens - thoughts) * chars_per_token)]
     input_tokens = math.ceil(call.input_chars / chars_per_token)
-    output_tokens = math.ceil(len(refusal or kept) / chars_per_token)
+    output_tokens = thoughts + math.ceil(len(refusal or kept) / chars_per_token)
     if bills_worst_case and call.max_tokens is not None:
         output_tokens = call.max_tokens
     finish_reason = "stop" if len(kept) == len(text) else "length"
@@ -139,7 +135,7 @@ def complete(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         cost_nanos=input_tokens * call.model.input_nanos + output_tokens * call.model.output_nanos,
-        reasoning_tokens=output_tokens if spoil is FaultKind.EMPTY_CUT_OFF else 0,
+        reasoning_tokens=output_tokens if spoil is FaultKind.EMPTY_CUT_OFF else min(thoughts, output_tokens),
     )
 
 

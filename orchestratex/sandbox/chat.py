@@ -10,7 +10,6 @@ from typing import Any
 
 from orchestratex.sandbox.calls import (
     Call,
-    CallError,
     Completion,
     count_chars,
     find_model,
@@ -19,6 +18,8 @@ from orchestratex.sandbox.calls import (
     read_object,
     read_text,
 )
+from orchestratex.sandbox.errors import CallError
+from orchestratex.sandbox.manners import check_chat
 from orchestratex.sandbox.models import Model
 from orchestratex.sandbox.tasks import read_task
 
@@ -41,8 +42,10 @@ class Chat:
             raise CallError(400, "unsupported_value", "The sandbox does not stream.")
         system, user, chars = _read_messages(request.get("messages"))
         schema = _read_schema(request.get("response_format"))
+        asked = find_model(request.get("model"), catalogue)
         return Call(
-            model=find_model(request.get("model"), catalogue),
+            model=asked,
+            thoughts=check_chat(asked.manners, asked.version, request),
             task=read_task(system, user),
             ordinal=read_int(request, "seed") or read_int(request, "random_seed") or 0,
             max_tokens=read_limit(request, "max_completion_tokens", "max_tokens"),
@@ -81,10 +84,18 @@ class Chat:
         }
         return json.dumps(envelope, ensure_ascii=False).encode("utf-8", "replace")
 
-    def dump_error(self, status: int, code: str, message: str, *, retry_after_s: float | None = None) -> bytes:  # noqa: ARG002
+    def dump_error(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after_s: float | None = None,  # noqa: ARG002
+        param: str | None = None,
+    ) -> bytes:
         """See Dialect."""
         kind = "server_error" if status >= 500 else "requests" if status == 429 else "invalid_request_error"
-        return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}}).encode()
+        return json.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}}).encode()
 
     def headers(self, number: int) -> list[tuple[str, str]]:
         """See Dialect."""

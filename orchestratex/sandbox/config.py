@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from orchestratex.sandbox.faults import Fault, parse_fault
+from orchestratex.sandbox.manners import MANNERS
 from orchestratex.sandbox.models import MODELS
 
 
@@ -26,6 +27,7 @@ class SandboxConfig(Pace):
     faults: tuple[Fault, ...] = ()
     fault_seed: int = 0
     aliases: Mapping[str, str] = {}  # further model names, by the schema name that plays them
+    versions: Mapping[str, str] = {}  # versions of MANNERS that are played, refusals and all, by schema name
     prices: Mapping[str, tuple[int, int]] = {}  # nano-dollars per input and output token, by schema name
     chars_per_token: float = Field(default=4.0, gt=0)
     admin_key: SecretStr | None = None  # wanted at /sandbox/*; None: nobody may see or change anything there
@@ -36,6 +38,7 @@ class SandboxConfig(Pace):
     def _know_models(self) -> Self:
         unknown = {*self.aliases.values(), *self.prices, *(name for fault in self.faults for name in fault.models)}
         unknown -= MODELS.keys()
+        unknown |= {*self.versions.values()} - MODELS.keys() | self.versions.keys() - MANNERS.keys()
         if unknown:
             raise ValueError(f"the sandbox plays no {', '.join(sorted(unknown))}")
         return self

@@ -27,8 +27,10 @@ class Dialect(Protocol):
     def dump_completion(self, call: Call, completion: Completion, *, number: int) -> bytes:
         """Write a completion as the provider publishes it."""
 
-    def dump_error(self, status: int, code: str, message: str, *, retry_after_s: float | None = None) -> bytes:
-        """Write an error as the provider publishes it."""
+    def dump_error(
+        self, status: int, code: str, message: str, *, retry_after_s: float | None = None, param: str | None = None
+    ) -> bytes:
+        """Write an error as the provider publishes it; `param` is the parameter at fault."""
 
     def headers(self, number: int) -> list[tuple[str, str]]:
         """Return what the provider sends with every answer."""

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from orchestratex.sandbox.calls import (
     Call,
-    CallError,
     Completion,
     count_chars,
     find_model,
@@ -17,6 +16,8 @@ from orchestratex.sandbox.calls import (
     read_object,
     read_text,
 )
+from orchestratex.sandbox.errors import CallError
+from orchestratex.sandbox.manners import check_generate
 from orchestratex.sandbox.models import Model
 from orchestratex.sandbox.tasks import read_task
 
@@ -53,8 +54,10 @@ class Generate:
         system = _read_content(request["systemInstruction"]) if "systemInstruction" in request else ""
         user, chars = _read_contents(request.get("contents"))
         schema = _read_schema(generation)
+        asked = find_model(model, catalogue)
         return Call(
-            model=find_model(model, catalogue),
+            model=asked,
+            thoughts=check_generate(asked.manners, generation),
             task=read_task(system, user),
             ordinal=read_int(generation, "seed") or 0,
             max_tokens=read_limit(generation, "maxOutputTokens"),
@@ -82,7 +85,15 @@ class Generate:
         }
         return json.dumps(envelope, ensure_ascii=False).encode("utf-8", "replace")
 
-    def dump_error(self, status: int, code: str, message: str, *, retry_after_s: float | None = None) -> bytes:  # noqa: ARG002
+    def dump_error(
+        self,
+        status: int,
+        code: str,  # noqa: ARG002
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        param: str | None = None,  # noqa: ARG002
+    ) -> bytes:
         """See Dialect: the time to wait is in the body, not in a header."""
         error: dict[str, Any] = {"code": status, "message": message, "status": _STATUSES.get(status, "UNKNOWN")}
         if retry_after_s is not None:

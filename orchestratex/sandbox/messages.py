@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from orchestratex.sandbox.calls import (
     Call,
-    CallError,
     Completion,
     count_chars,
     find_model,
@@ -17,6 +16,8 @@ from orchestratex.sandbox.calls import (
     read_object,
     read_text,
 )
+from orchestratex.sandbox.errors import CallError
+from orchestratex.sandbox.manners import check_messages
 from orchestratex.sandbox.models import Model
 from orchestratex.sandbox.tasks import read_task
 
@@ -53,9 +54,12 @@ class Messages:
             raise CallError(400, "invalid_request_error", "max_tokens: Field required")
         system = read_text(request.get("system", ""))
         user, chars = _read_messages(request.get("messages"))
-        schema = _read_tool(request)
+        schema, tool = _read_schema(request)
+        asked = find_model(request.get("model"), catalogue)
         return Call(
-            model=find_model(request.get("model"), catalogue),
+            model=asked,
+            thoughts=check_messages(asked.manners, request),
+            tool=tool,
             task=read_task(system, user),
             ordinal=ordinal,
             max_tokens=limit,
@@ -83,7 +87,15 @@ class Messages:
         }
         return json.dumps(envelope, ensure_ascii=False).encode("utf-8", "replace")
 
-    def dump_error(self, status: int, code: str, message: str, *, retry_after_s: float | None = None) -> bytes:  # noqa: ARG002
+    def dump_error(
+        self,
+        status: int,
+        code: str,  # noqa: ARG002
+        message: str,
+        *,
+        retry_after_s: float | None = None,  # noqa: ARG002
+        param: str | None = None,  # noqa: ARG002
+    ) -> bytes:
         """See Dialect."""
         kind = _ERROR_TYPES.get(status, "invalid_request_error")
         return json.dumps({"type": "error", "error": {"type": kind, "message": message}, "request_id": None}).encode()
@@ -110,27 +122,36 @@ def _read_messages(messages: Any) -> tuple[str, int]:
     return users[-1], sum(len(text) for _, text in texts)
 
 
-def _read_tool(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the schema of the tool that the model must use, titled with the tool's name; None where it is free."""
+def _read_schema(request: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str | None]:
+    """Return the schema of the reply and the tool that it goes to, None where it is a text, or free."""
+    config = request.get("output_config")
+    wanted = config.get("format") if isinstance(config, dict) else None
+    if isinstance(wanted, dict):
+        schema = wanted.get("schema")
+        if wanted.get("type") != "json_schema" or not isinstance(schema, dict):
+            raise CallError(400, "invalid_request_error", "output_config.format: Input should be a JSON schema")
+        return schema, None
     choice = request.get("tool_choice")
     if not isinstance(choice, dict) or choice.get("type") != "tool":
-        return None
+        return None, None
     tools = request.get("tools")
     for tool in tools if isinstance(tools, list) else []:
         if isinstance(tool, dict) and tool.get("name") == choice.get("name"):
             schema = tool.get("input_schema")
             if isinstance(schema, dict):
-                return {**schema, "title": tool["name"]}
+                return schema, str(tool["name"])
     raise CallError(400, "invalid_request_error", "tool_choice: the tool is not among `tools`")
 
 
 def _write_content(call: Call, completion: Completion, number: int) -> list[dict[str, Any]]:
+    thought = {"type": "thinking", "thinking": "", "signature": f"{number:x}"}  # its text is left out, as they do it
+    thoughts = [thought] if completion.reasoning_tokens and call.thoughts else []
     if completion.refusal is not None or not completion.text:
-        return []
-    if call.json_schema is None:
-        return [{"type": "text", "text": completion.text}]
-    name = call.json_schema["title"]
-    return [{"type": "tool_use", "id": f"toolu_{number:024x}", "name": name, "input": _to_input(completion.text)}]
+        return thoughts
+    if call.tool is None:
+        return [*thoughts, {"type": "text", "text": completion.text}]
+    used = {"id": f"toolu_{number:024x}", "name": call.tool, "input": _to_input(completion.text)}
+    return [*thoughts, {"type": "tool_use", **used}]
 
 
 def _to_input(text: str) -> dict[str, Any]:
@@ -147,4 +168,4 @@ def _stop_reason(call: Call, completion: Completion) -> str:
         return "refusal"
     if completion.finish_reason == "length":
         return "max_tokens"
-    return "tool_use" if call.json_schema is not None else "end_turn"
+    return "tool_use" if call.tool is not None else "end_turn"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from orchestratex.domain.base import Domain
+from orchestratex.sandbox.manners import MANNERS, Manners
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Model:
     base_latency_s: float
     token_latency_s: float  # per output token
     style: Style
+    manners: Manners | None = None  # of the version that is played; None: it takes everything
 
 
 def _skills(base: float, **better: float) -> Mapping[Domain, float]:
@@ -187,14 +189,21 @@ MODELS: Final = {
 }
 
 
-def build_catalogue(aliases: Mapping[str, str], prices: Mapping[str, tuple[int, int]]) -> dict[str, Model]:
+def build_catalogue(
+    aliases: Mapping[str, str], prices: Mapping[str, tuple[int, int]], versions: Mapping[str, str] | None = None
+) -> dict[str, Model]:
     """Return the models by every name they answer to: schema name, version and alias, in lower case.
 
-    `aliases` maps further names to schema names; `prices` maps schema names to nano-dollars per input and output token.
+    `aliases` maps further names to schema names, and `versions` versions that are played with their manners; `prices`
+    maps schema names to nano-dollars per input and output token.
     """
     models = {name: _price(model, prices.get(name)) for name, model in MODELS.items()}
     by_name = models | {name.lower(): model for model in models.values() for name in (model.version, model.former)}
-    return by_name | {alias.lower(): models[name] for alias, name in aliases.items()}
+    played = {
+        version.lower(): replace(models[name], version=version, manners=MANNERS[version])
+        for version, name in (versions or {}).items()
+    }
+    return by_name | {alias.lower(): models[name] for alias, name in aliases.items()} | played
 
 
 def _price(model: Model, price: tuple[int, int] | None) -> Model:

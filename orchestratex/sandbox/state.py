@@ -13,6 +13,6 @@ class State:
 
     def __init__(self, config: SandboxConfig) -> None:
         self.config = config
-        self.catalogue = build_catalogue(config.aliases, config.prices)
+        self.catalogue = build_catalogue(config.aliases, config.prices, config.versions)
         self.plan = FaultPlan(config.faults, seed=config.fault_seed)
         self.ledger = Ledger()

@@ -17,6 +17,7 @@ from bson import ObjectId
 from orchestratex.domain.base import (
     Component,
     CostSource,
+    Effort,
     FinishReason,
     LogLevel,
     Purpose,
@@ -50,10 +51,11 @@ from orchestratex.steps.failing import fail, failed_fields, settle_late, since
 from orchestratex.steps.flight import LeftError, Outcome, fly
 from orchestratex.steps.heart import Lease
 from orchestratex.steps.holding import Held, hold_worst_case
+from orchestratex.steps.parameters import effort_of, note_served
 from orchestratex.steps.patience import has_alternative, may_await_server
 from orchestratex.steps.poison import taking_back
 from orchestratex.steps.provision import Provision, is_answer, provide, release_late
-from orchestratex.steps.request import make_request, output_limit, role_limit, role_schema, schema_of
+from orchestratex.steps.request import first_limit, make_request, output_limit, role_schema, schema_of
 from orchestratex.steps.saving import save_patiently, write_late
 from orchestratex.steps.seats import end_seat_wait, give_back
 from orchestratex.steps.services import Services
@@ -94,10 +96,16 @@ def run_call(response_id: ObjectId, build: BuildPrompt, services: Services, *, i
 
 
 def call_worst_case(
-    profile: Profile, role: Role, messages: Messages, services: Services, *, purpose: Purpose = Purpose.ANSWER
+    profile: Profile,
+    role: Role,
+    messages: Messages,
+    services: Services,
+    *,
+    purpose: Purpose = Purpose.ANSWER,
+    effort: Effort | None = None,
 ) -> int:
-    """The most that a call can cost, in nano-dollars."""
-    max_tokens = min(role_limit(role, purpose, services), profile.max_output_tokens)
+    """The most that a call can cost, in nano-dollars, when its thread asks for an effort."""
+    max_tokens = first_limit(profile, role, purpose, effort_of(profile, purpose, effort), services)
     given = prompt_tokens(messages.text, json_schema=role_schema(profile, role, purpose))
     return worst_case(profile, input_tokens=given, max_tokens=max_tokens, span=sending_span(services))
 
@@ -172,6 +180,8 @@ def _call(
     profile = services.profile(response.model_name)
     if profile is None:
         return fail(thread, response, ProviderNotFoundError(response.model_name, "its profile is gone"), services)
+    effort = effort_of(profile, response.purpose, thread.options.effort, response.left_out)
+    response = response.model_copy(update={"effort": effort})
     max_tokens = output_limit(profile, response, services)
     given = prompt_tokens(messages.text, json_schema=schema_of(profile, response))
     if given > 2 * profile.max_context_length:  # the estimate is from above; closer calls are the provider's to judge
@@ -252,7 +262,7 @@ class _Sending:
         is_silent = completion.usage is None and not completion.cost_usd
         if is_silent and completion.finish_reason is FinishReason.LENGTH:
             return self.worst_cost()
-        served = served_profile(self.profile, completion.model_version, self.known)
+        served = served_profile(self.profile, completion.served_version, self.known)
         sent_at = self.response.sent_at or self.response.timestamp
         nanos, source, usage = completion_cost(
             served, completion, prompt=self.messages.text, at=sent_at, json_schema=self.schema
@@ -323,6 +333,7 @@ def _report_success(sending: _Sending, completion: Completion, services: Service
     if completion.usage is not None:
         services.expectations.learn(model, role, characters=characters, usage=completion.usage)
     gates.report_success(sending.response, sending.passage, sending.estimated, actual, services)
+    note_served(sending.response, completion, services, sending.thread)
 
 
 def _conclude_failure(sending: _Sending, error: ProviderError, services: Services) -> Called:
@@ -382,6 +393,7 @@ def _mark_sent(response: Response, messages: Messages, hold: Held, services: Ser
             "prompt_sent": messages.text,
             "prompt_time": response.prompt_time,
             "output_limit": hold.max_tokens,
+            "effort": response.effort,
             "reserved_nanos": hold.amount,
             "days": response.days,
             "worst_case": max(to_usd(hold.amount), response.worst_case or 0.0),

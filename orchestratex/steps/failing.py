@@ -5,10 +5,11 @@ from __future__ import annotations
 from orchestratex.domain.base import Component, CostSource, LogLevel, ResponseStatus, Role
 from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import ProviderError
+from orchestratex.errors import ParameterRefusedError, ProviderError
 from orchestratex.steps import budget
 from orchestratex.steps.called import Called, CallState, left
-from orchestratex.steps.patience import back_off, is_refused, is_schema_refused, may_try_again
+from orchestratex.steps.parameters import note_refusal
+from orchestratex.steps.patience import back_off, is_refused, leave_out, may_try_again
 from orchestratex.steps.provision import is_answer, release
 from orchestratex.steps.services import Services
 
@@ -19,10 +20,10 @@ def fail(
     thread: Thread, response: Response, error: ProviderError, services: Services, charged: AttemptCost | None = None
 ) -> Called:
     """Settle a failed attempt, then wait for another or give the call up."""
-    is_schema_out = is_schema_refused(response, error, services)
-    delay_s = 0.0 if is_schema_out else back_off(response, error, services)
-    again = is_schema_out or may_try_again(thread, response, error, delay_s, services)
-    count = {"without_schema": True} if is_schema_out else _count(response, error, services)
+    left_out = leave_out(response, error, services)
+    delay_s = 0.0 if left_out else back_off(response, error, services)
+    again = bool(left_out) or may_try_again(thread, response, error, delay_s, services)
+    count = left_out or _count(response, error, services)
     changes = {**count, **sent_time(response, services), "reserved_nanos": 0}
     if again:
         waiting = {**changes, "retried_for": str(error)[:MOST_WORDS], "sent_at": None}
@@ -40,6 +41,8 @@ def fail(
     if is_answer(response):  # who waits holds no money, nor does who never comes
         release(thread, services)
     _report(thread, response, error, again, delay_s, services)
+    if isinstance(error, ParameterRefusedError):  # last: this call knows it already, others learn it
+        note_refusal(response.model_name, error.parameter, str(error), services, thread=thread)
     state = CallState.WAITING if again else CallState.FAILED
     return Called(state, thread, closed, delay_s=delay_s, why=str(error))
 

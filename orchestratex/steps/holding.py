@@ -13,6 +13,7 @@ from orchestratex.errors import BudgetError
 from orchestratex.rules.pricing import affordable_output, worst_case
 from orchestratex.steps import budget
 from orchestratex.steps.provision import Provision
+from orchestratex.steps.request import least_useful
 from orchestratex.steps.services import Services
 from orchestratex.steps.span import sending_span
 
@@ -100,7 +101,7 @@ def _shrink(
         return None
     beside, span = provision.cost if provision else _nothing, sending_span(services)
     tokens = affordable_output(profile, input_tokens=given, nanos=left, span=span, beside=beside)
-    return tokens if tokens >= services.settings.useful_answer_tokens else None
+    return tokens if tokens >= least_useful(profile, response.effort, services) else None
 
 
 def _nothing(_length: int) -> int:

@@ -147,7 +147,7 @@ def _reserve(thread: Thread, answer: Response, evaluators: list[Profile], servic
     by_key: dict[str, Response] = {}
     amounts: dict[str, int] = {}
     for profile in evaluators:
-        amount = call_worst_case(profile, Role.EVALUATOR, messages, services)
+        amount = call_worst_case(profile, Role.EVALUATOR, messages, services, effort=thread.options.effort)
         response = pending_response(
             thread,
             profile.model_name,

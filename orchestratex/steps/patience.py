@@ -7,7 +7,13 @@ import re
 from orchestratex.domain.base import Purpose, ResponseStatus, Role
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
-from orchestratex.errors import InsecureConnectionError, ProviderConnectionError, ProviderError, ProviderRejectedError
+from orchestratex.errors import (
+    InsecureConnectionError,
+    ParameterRefusedError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderRejectedError,
+)
 from orchestratex.steps.request import schema_of
 from orchestratex.steps.services import Services
 
@@ -20,6 +26,16 @@ _REFUSED_MAX_S = 10.0  # a server that is back from its restart is found within 
 def is_refused(error: ProviderError) -> bool:
     """Whether nobody took the connection: nothing was sent, and a server that restarts takes it in a minute."""
     return isinstance(error, ProviderConnectionError) and not isinstance(error, InsecureConnectionError)
+
+
+def leave_out(response: Response, error: ProviderError, services: Services) -> dict[str, object]:
+    """What a call leaves out when it is sent again at once, because its model refused it; empty where it did not.
+
+    Each parameter is left out once, so that nothing goes round in circles.
+    """
+    if isinstance(error, ParameterRefusedError) and error.parameter not in response.left_out:
+        return {"left_out": [*response.left_out, error.parameter]}
+    return {"without_schema": True} if is_schema_refused(response, error, services) else {}
 
 
 def is_schema_refused(response: Response, error: ProviderError, services: Services) -> bool:

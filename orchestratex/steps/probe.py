@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 
 from bson import ObjectId
 
-from orchestratex.domain.base import Component, LogLevel, to_nanos
+from orchestratex.domain.base import Component, LogLevel, Purpose, to_nanos
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Completion
 from orchestratex.errors import (
     LimiterUnavailableError,
     MalformedCompletionError,
+    ParameterRefusedError,
     ProviderAuthenticationError,
     ProviderError,
     ProviderNotFoundError,
@@ -23,10 +24,11 @@ from orchestratex.errors import (
     ProviderRejectedError,
 )
 from orchestratex.limits.breaker import BreakerState
-from orchestratex.providers.base import TIME_LIMIT_S, CompletionRequest
+from orchestratex.providers.base import TIME_LIMIT_S, CompletionRequest, Entry
 from orchestratex.rules.pricing import completion_cost, prompt_tokens, worst_case
 from orchestratex.steps.budget import day_account
 from orchestratex.steps.gates import book, call_next, record_outcome
+from orchestratex.steps.parameters import effort_of, is_stated, note_refusal, note_stated, taken
 from orchestratex.steps.services import Services
 from orchestratex.steps.span import sending_span
 from orchestratex.steps.withheld import tell_withheld
@@ -60,7 +62,8 @@ def probe(services: Services) -> dict[str, bool]:
 
     Real traffic in the last interval proves health, and makes a model available again; else the free list of models is
     asked. It proves presence alone: a model that it does not name, one whose endpoint has no list that can be read, and
-    one whose breaker is not closed get a real call: its outcome decides about the breaker.
+    one whose breaker is not closed get a real call: its outcome decides about the breaker. Once a day the list is asked
+    what the model takes, too.
     """
     tell_withheld(services)
     profiles = services.usable_profiles()
@@ -93,7 +96,20 @@ def _probe(profile: Profile, services: Services) -> bool:
         by=finding.by,
         cost_nanos=finding.cost_nanos,
     )
+    if passed and not is_stated(profile, services):
+        _look_up(profile, services)
     return passed
+
+
+def _look_up(profile: Profile, services: Services) -> None:
+    """Read what the model's list says that it takes. A list that says nothing is no trouble, and not asked again."""
+    try:
+        entry = services.providers.of(profile).look_up(profile)
+    except _NO_LIST:
+        entry = None
+    except ProviderError:
+        return
+    note_stated(profile, entry or Entry(), services)
 
 
 def _examine(profile: Profile, services: Services) -> _Finding:
@@ -164,16 +180,8 @@ def _call_now(profile: Profile, key: str, services: Services) -> _Finding:
     limit = to_nanos(services.settings.probe_daily_limit)
     if not services.store.reserve(account, {key: amount}, limit=limit):
         return _Finding(f"{profile.model_name}: the day's money for probes is spent", "cap")
-    request = CompletionRequest(
-        model_name=profile.model_name,
-        model_version=profile.model_version,
-        system=_SYSTEM,
-        user=_USER,
-        max_tokens=max_tokens,
-        idempotency_key=f"probe.{key}",
-    )
     try:
-        completion = services.providers.of(profile).complete(request)
+        completion = _complete(profile, key, max_tokens, services)
     except ProviderError as error:
         nanos = _charge_of(profile, error, amount, prompt=text, at=span.start)
         services.store.settle(account, key, nanos)
@@ -185,6 +193,29 @@ def _call_now(profile: Profile, key: str, services: Services) -> _Finding:
     services.store.settle(account, key, nanos)
     _decide(profile, services, ok=True)
     return _Finding(None, "call", nanos)
+
+
+def _complete(profile: Profile, key: str, max_tokens: int, services: Services) -> Completion:
+    """Ask with as little thought as may be, and again without each parameter that is refused. Raises ProviderError."""
+    left_out: list[str] = []
+    while True:
+        request = CompletionRequest(
+            model_name=profile.model_name,
+            model_version=profile.model_version,
+            system=_SYSTEM,
+            user=_USER,
+            max_tokens=max_tokens,
+            effort=effort_of(profile, Purpose.ASSESSMENT, None, left_out),
+            capabilities=taken(profile, left_out),
+            idempotency_key=f"probe.{key}.{len(left_out)}",
+        )
+        try:
+            return services.providers.of(profile).complete(request)
+        except ParameterRefusedError as error:
+            if error.parameter in left_out:
+                raise
+            left_out.append(error.parameter)
+            note_refusal(profile.model_name, error.parameter, str(error), services)
 
 
 def _charge_of(profile: Profile, error: ProviderError, amount: int, *, prompt: str, at: datetime) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from orchestratex.domain.base import Specialty
+from orchestratex.domain.capabilities import Capabilities
 from orchestratex.domain.prices import PriceSchedule, Rates
 from orchestratex.domain.profile import STATE_FIELDS, Profile, RateLimits, todays_costs
 from orchestratex.errors import FieldProblem, InputError, ProfilesError, StoreUnavailableError
@@ -21,6 +22,9 @@ from orchestratex.store.profiles import Row
 
 CONFIGURED: Final = tuple(name for name in Profile.model_fields if name not in STATE_FIELDS)
 _PRICES: Final = tuple(name for name in CONFIGURED if name.startswith("cost_per_"))
+# what a model takes and how it is served was learnt of the model as it was
+_LEARNT_OF: Final = ("model_version", "api_endpoint", "dialect", "capabilities", "supports_json_schema")
+_LEARNT: Final = ("stated", "refusals", "served_version")
 MAX_PRICE: Final = 0.01  # US dollars per token; whoever writes a price per million by mistake is far above it
 _MAX_TOKENS: Final = 1_000_000_000_000
 _RATES: Final = frozenset(Rates.model_fields) - {"per_request"}
@@ -70,6 +74,10 @@ class _Limits(RateLimits):
     max_concurrent_calls: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
+class _Capabilities(Capabilities):
+    model_config = ConfigDict(extra="forbid")
+
+
 class _Configured(Profile):
     """A profile as people may write it: within limits that the engine itself does not need."""
 
@@ -92,6 +100,7 @@ class _Configured(Profile):
     cost_per_reasoning_token: _Price | None = None
     max_output_tokens: _Tokens = 4096
     prices_as_of: Annotated[str | None, AfterValidator(_check_day)] = None
+    capabilities: _Capabilities = _Capabilities()
 
 
 @dataclass(frozen=True)
@@ -213,12 +222,16 @@ def _find_changes(row: Row, old: Profile, *, now: datetime, priced_on: str | Non
     is_repriced = any(name in row and row[name] != getattr(old, name) for name in _PRICES)
     prices = _todays_row(row, now) or ({"prices": []} if is_repriced else {})
     merged = {**before, **row, **prices, "created_at": old.created_at, "updated_at": old.updated_at}
-    if isinstance(row.get("rate_limits"), Mapping):
-        merged["rate_limits"] = {**before["rate_limits"], **row["rate_limits"]}
+    is_same_model = row.get("model_version", old.model_version) == old.model_version
+    for name in ("rate_limits", *(("capabilities",) if is_same_model else ())):  # another model has its own
+        if isinstance(row.get(name), Mapping):
+            merged[name] = {**before[name], **row[name]}
     new = _validate(row, merged)
     changes = {name: getattr(new, name) for name in CONFIGURED if getattr(new, name) != getattr(old, name)}
     if "prices_as_of" not in row and any(name in changes for name in (*_PRICES, "prices")):
         changes["prices_as_of"] = priced_on
+    if any(name in changes for name in _LEARNT_OF):
+        changes |= {name: None for name in _LEARNT if getattr(old, name) is not None}
     return changes
 
 

@@ -20,7 +20,8 @@ from orchestratex.rules.panel import choose_evaluators
 from orchestratex.rules.pricing import prompt_tokens, worst_case
 from orchestratex.rules.prompts import answer_prompt, evaluate_prompt
 from orchestratex.steps import budget
-from orchestratex.steps.request import role_limit, role_schema
+from orchestratex.steps.parameters import effort_of
+from orchestratex.steps.request import first_limit, least_useful, role_schema
 from orchestratex.steps.services import Services
 from orchestratex.steps.span import sending_span
 from orchestratex.store.base import Account
@@ -59,8 +60,7 @@ def provide(thread: Thread, author: str, services: Services) -> Provision:
         size=services.settings.panel_size,
     )
     asked = prompt_tokens(evaluate_prompt(thread, "", nonce=_ANY_NONCE).text)
-    limit = role_limit(Role.EVALUATOR, Purpose.EVALUATION, services)
-    calls = ((each, asked + _schema_tokens(each), min(limit, each.max_output_tokens)) for each in evaluators)
+    calls = ((each, asked + _schema_tokens(each), _limit(thread, each, services)) for each in evaluators)
     return Provision(provision_key(thread), tuple(calls), sending_span(services))
 
 
@@ -113,9 +113,15 @@ def is_other_affordable(thread: Thread, author: str, services: Services) -> bool
 
 
 def _cheapest(thread: Thread, author: Profile, given: int, services: Services) -> int:
-    length = min(services.settings.useful_answer_tokens, author.max_output_tokens)
+    effort = effort_of(author, Purpose.ANSWER, thread.options.effort)
+    length = min(least_useful(author, effort, services), author.max_output_tokens)
     panel = provide(thread, author.model_name, services).cost(length)
     return panel + worst_case(author, input_tokens=given, max_tokens=length, span=sending_span(services))
+
+
+def _limit(thread: Thread, evaluator: Profile, services: Services) -> int:
+    effort = effort_of(evaluator, Purpose.EVALUATION, thread.options.effort)
+    return first_limit(evaluator, Role.EVALUATOR, Purpose.EVALUATION, effort, services)
 
 
 def _is_due(thread_id: ObjectId, services: Services) -> bool:

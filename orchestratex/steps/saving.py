@@ -62,4 +62,5 @@ def _fields(completion: Completion) -> dict[str, object]:
         "completion": completion,
         "finish_reason": completion.finish_reason,
         "response_time": completion.latency_ms,
+        "served_version": completion.served_version,
     }

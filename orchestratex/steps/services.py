@@ -12,7 +12,7 @@ from datetime import datetime
 from bson import ObjectId
 
 from orchestratex.domain.base import to_usd
-from orchestratex.domain.profile import Profile, priced_today
+from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Usage
 from orchestratex.faultpoints import FaultPoints, NoFaultPoints
 from orchestratex.limits.base import Limiter
@@ -32,11 +32,13 @@ _PROFILES_AGE_S = 1.0  # profiles change rarely and are read with every call
 
 
 class ProfileCache:
-    """The profiles with the prices of the moment, read from the store at most once a second."""
+    """The profiles, read from the store at most once a second; `read` is what is made of each."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], datetime], max_age_s: float = _PROFILES_AGE_S) -> None:
+    def __init__(
+        self, store: Store, *, max_age_s: float = _PROFILES_AGE_S, read: Callable[[Profile], Profile] = lambda it: it
+    ) -> None:
         self._store = store
-        self._clock = clock
+        self._read = read
         self._max_age_s = max_age_s
         self._read_at = float("-inf")
         self._profiles: list[Profile] = []
@@ -48,8 +50,7 @@ class ProfileCache:
     def all(self) -> list[Profile]:
         """All profiles, by name."""
         if time.monotonic() - self._read_at > self._max_age_s:
-            now = self._clock()
-            self._profiles = [priced_today(profile, now) for profile in self._store.profiles()]
+            self._profiles = list(map(self._read, self._store.profiles()))
             self._read_at = time.monotonic()
         return self._profiles
 

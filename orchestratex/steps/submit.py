@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from orchestratex.domain.base import (
     MAX_PROMPT_CHARS,
     Component,
+    Effort,
     SessionStatus,
     StopReason,
     Strategy,
@@ -60,6 +61,9 @@ class Options(_Strict):
     )
     deadline_s: DeadlineS | None = Field(
         default=None, description="seconds from submission after which a thread has to end"
+    )
+    effort: Effort | None = Field(
+        default=None, description="how hard models think, where they let one say; the nearest that a model takes"
     )
 
 
@@ -115,6 +119,7 @@ def plan_session(request: SessionRequest, services: Services) -> Session:
             selection_strategy=request.selection_strategy or Strategy.HYBRID,
             evaluators=request.evaluators,
             deadline_s=request.deadline_s,
+            effort=request.effort,
         ),
         cost_limit_nanos=None if limit is None else to_nanos(limit),
         created_at=now,
@@ -160,7 +165,7 @@ def check_thread(request: ThreadRequest, session: Session, services: Services) -
         _check_text(field, getattr(request, field) or "")
     _check_models(request, services)
     _check_deadline(request, services)
-    options = _resolve(request, session)
+    options = _resolve(request, session, services)
     _check_pool(options, services)
     now = services.clock()
     return Thread(
@@ -210,7 +215,7 @@ def _insert_session(session: Session, services: Services) -> None:
     services.journal.write(Component.API, "session_opened", message, session_id=session.id)
 
 
-def _resolve(request: ThreadRequest, session: Session) -> ThreadOptions:
+def _resolve(request: ThreadRequest, session: Session, services: Services) -> ThreadOptions:
     def pick(mine: Any, default: Any) -> Any:
         return default if mine is None else mine
 
@@ -223,7 +228,13 @@ def _resolve(request: ThreadRequest, session: Session) -> ThreadOptions:
         selection_strategy=pick(request.selection_strategy, settings.selection_strategy),
         evaluators=pick(request.evaluators, settings.evaluators),
         deadline_s=pick(request.deadline_s, settings.deadline_s),
+        effort=pick(request.effort, pick(settings.effort, _default_effort(services))),
     )
+
+
+def _default_effort(services: Services) -> Effort | None:
+    wanted = services.settings.effort
+    return None if wanted is None else Effort(wanted)
 
 
 def _check_session(session: Session, services: Services) -> None:

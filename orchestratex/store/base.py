@@ -416,6 +416,9 @@ class Store(Protocol):
     def update_profile(self, model_name: str, changes: Changes) -> None:
         """Record what is known anew about a model."""
 
+    def swap_profile(self, model_name: str, before: Changes, after: Changes) -> bool:
+        """Change a model's profile where some fields are still as they were; False (and no change) else."""
+
     def end_session(
         self,
         session_id: ObjectId,

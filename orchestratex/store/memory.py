@@ -414,6 +414,14 @@ class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns):
                 if profile.model_name == model_name:
                     self._put(profile, {**changes, "updated_at": self._now()})
 
+    def swap_profile(self, model_name: str, before: Changes, after: Changes) -> bool:
+        with self._lock:
+            found = next((each for each in self._all(Profile) if each.model_name == model_name), None)
+            if found is None or any(getattr(found, name) != value for name, value in before.items()):
+                return False
+            self._put(found, {**after, "updated_at": self._now()})
+            return True
+
     def end_session(
         self,
         session_id: ObjectId,

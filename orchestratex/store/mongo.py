@@ -576,6 +576,11 @@ class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
         update = {"$set": _dump_value(changes), "$currentDate": {"updated_at": True}}
         self._collection(Profile).update_one({"model_name": model_name}, update)
 
+    def swap_profile(self, model_name: str, before: Changes, after: Changes) -> bool:
+        update = {"$set": _dump_value(after), "$currentDate": {"updated_at": True}}
+        unchanged = {"model_name": model_name, **_dump_value(before)}
+        return self._collection(Profile).update_one(unchanged, update).matched_count == 1
+
     def end_session(
         self,
         session_id: ObjectId,

@@ -55,7 +55,8 @@ def _convert(schema: _Schema, definitions: _Schema) -> _Schema:
     if "properties" in schema:
         properties = schema["properties"]
         converted["properties"] = {name: _convert(value, definitions) for name, value in properties.items()}
-        converted["required"] = sorted(name for name, field in properties.items() if not field.get("added"))
+        required = sorted(name for name, field in properties.items() if not field.get("added"))
+        converted |= {"required": required} if required else {}  # MongoDB takes no empty list
     if isinstance(schema.get("additionalProperties"), dict):
         converted["additionalProperties"] = _convert(schema["additionalProperties"], definitions)
     if isinstance(schema.get("items"), dict):

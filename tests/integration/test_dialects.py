@@ -12,12 +12,14 @@ import requests
 from pydantic import SecretStr
 
 from orchestratex.bootstrap import HttpProviders
-from orchestratex.domain.base import FinishReason, ThreadStatus
+from orchestratex.domain.base import Effort, FinishReason, ThreadStatus
+from orchestratex.domain.capabilities import Capabilities, choose_effort, without
 from orchestratex.domain.prices import Span
 from orchestratex.domain.response import Completion
 from orchestratex.errors import (
     ContentRefusedError,
     MalformedCompletionError,
+    ParameterRefusedError,
     ProviderAuthenticationError,
     ProviderDisconnectedError,
     ProviderError,
@@ -351,3 +353,183 @@ def test_a_reply_that_is_not_whole_is_a_completion_that_says_why(
     assert (completion.finish_reason, bool(completion.text)) == (reason, has_text)
     assert completion.usage is not None
     assert (completion.usage.output_tokens == 300) is (reason is FinishReason.LENGTH)
+
+
+# --- what versions take and refuse --------------------------------------------------------------------------------
+
+
+SLOT_BY_VERSION = {
+    "gpt-4o-2024-08-06": "gpt4",
+    "o3-mini": "gpt4",
+    "gpt-5.1": "gpt4",
+    "gpt-6.1-sol": "gpt4",
+    "gpt-6.1-terra": "gpt4-turbo",
+    "grok-4-0709": "grok",
+    "grok-4.7": "grok",
+    "mistral-large-2407": "mistral",
+    "mistral-large-4-0": "mistral",
+    "claude-3-5-sonnet-20241022": "claude",
+    "claude-opus-4-6": "claude",
+    "claude-sonnet-5-5": "claude",
+    "claude-opus-5-5": "claude",
+    "gemini-2.5-flash": "gemini",
+    "gemini-4-argon": "gemini",
+    "gemini-4-hydrogen": "gemini",
+}
+TODAY = {
+    "gpt4": "gpt-6.1-sol",
+    "gpt4-turbo": "gpt-6.1-terra",
+    "grok": "grok-4.7",
+    "claude": "claude-sonnet-5-5",
+    "mistral": "mistral-large-4-0",
+    "gemini": "gemini-4-argon",
+}
+OF_THE_HOST = {"mistral": ["seed"]}  # its name for a seed is known by its host, and here that is the sandbox
+EFFORTS = [None, *Effort]
+UNKNOWN = Capabilities(efforts=["none", "low", "medium", "high"])  # as if all of it were taken
+
+
+@pytest.fixture(scope="module")
+def strict_server() -> Iterator[Running]:
+    config = SandboxConfig(latency_scale=0, admin_key=SecretStr(ADMIN_KEY), versions=SLOT_BY_VERSION)
+    with serve(config) as running:
+        yield running
+
+
+@pytest.fixture
+def strict(strict_server: Running) -> Running:
+    requests.delete(f"{strict_server.address}/sandbox/ledger", headers=ADMIN, timeout=TIMEOUT_S).raise_for_status()
+    return strict_server
+
+
+def speaker(version: str, strict: Running, http: HttpClient) -> Provider:
+    dialect = DIALECT_BY_MODEL[SLOT_BY_VERSION[version]]
+    return DIALECTS[dialect](http, base_url=strict.endpoint(dialect), api_key=SecretStr(KEY))
+
+
+def complete_at_last(provider: Provider, request: CompletionRequest) -> tuple[Completion, list[str]]:
+    """Send it without each parameter that is refused, until nothing is."""
+    refused: list[str] = []
+    known = request.capabilities
+    while True:
+        taken = without(known, refused)
+        effort = choose_effort(taken, request.effort)
+        schema = None if taken.json_schema is False else request.json_schema
+        asked = {"capabilities": taken, "effort": effort, "json_schema": schema}
+        try:
+            return provider.complete(request.model_copy(update=asked)), refused
+        except ParameterRefusedError as error:
+            if error.parameter in refused:
+                raise
+            refused.append(error.parameter)
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("version", SLOT_BY_VERSION)
+def test_a_version_of_which_nothing_is_known_is_answered_by_when_its_refusals_are(
+    strict: Running, http: HttpClient, version: str, effort: Effort | None
+) -> None:
+    provider = speaker(version, strict, http)
+    request = make_evaluation_request(model_version=version, effort=effort, capabilities=UNKNOWN, max_tokens=8000)
+
+    completion, refused = complete_at_last(provider, request)
+    again, more = complete_at_last(provider, request.model_copy(update={"capabilities": without(UNKNOWN, refused)}))
+
+    assert parse_evaluation(completion.text).criticisms == parse_evaluation(again.text).criticisms
+    assert more == []
+    assert completion.served_version == version
+    assert completion.usage is not None
+    assert {entry.outcome for entry in strict.state.ledger.entries if entry.status == 200} == {"ok"}
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("slot", TODAY)
+def test_what_the_shipped_profiles_say_is_refused_by_none_of_todays_versions(
+    strict: Running, http: HttpClient, slot: str, effort: Effort | None
+) -> None:
+    (profile,) = (each for each in shipped_profiles(NOW) if each.model_name == slot)
+    taken = profile.capabilities
+    request = make_evaluation_request(
+        model_version=TODAY[slot], effort=choose_effort(taken, effort), capabilities=taken, max_tokens=8000
+    )
+
+    completion, refused = complete_at_last(speaker(TODAY[slot], strict, http), request)
+
+    assert refused == OF_THE_HOST.get(slot, [])
+    assert parse_evaluation(completion.text).criticisms
+
+
+@pytest.mark.parametrize("version", ["claude-sonnet-5-5", "gemini-4-argon", "gpt-6.1-sol"])
+def test_thoughts_use_up_a_limit_that_leaves_no_room_for_a_text(
+    strict: Running, http: HttpClient, version: str
+) -> None:
+    profile = next(each for each in shipped_profiles(NOW) if each.model_name == SLOT_BY_VERSION[version])
+    request = make_request(model_version=version, effort=Effort.HIGH, capabilities=profile.capabilities, max_tokens=100)
+
+    completion = speaker(version, strict, http).complete(request)
+
+    assert (completion.finish_reason, completion.text) == (FinishReason.LENGTH, "")
+    assert completion.usage is not None
+    assert completion.usage.output_tokens == 100
+
+
+def test_lists_say_what_versions_take(strict: Running, http: HttpClient) -> None:
+    def look_up(version: str) -> Capabilities:
+        entry = speaker(version, strict, http).look_up(make_profile(model_version=version))
+        assert entry is not None
+        return entry.capabilities
+
+    assert look_up("gpt-6.1-sol") == Capabilities(
+        thinking="always",
+        efforts=["low", "medium", "high"],
+        temperature="never",
+        seed=True,
+        json_schema=True,
+        limit_name="max_completion_tokens",
+    )
+    assert look_up("claude-sonnet-5-5") == Capabilities(
+        thinking="by_default",
+        efforts={"none": "between_tools", "low": "low", "medium": "medium", "high": "high"},
+        schema_form="format",
+    )
+    assert look_up("claude-3-5-sonnet-20241022") == Capabilities(thinking="never", efforts=[], schema_form="tool")
+    assert look_up("gemini-4-argon") == Capabilities(thinking="by_default")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_whole_loop_runs_over_todays_versions_known_or_not(
+    strict: Running, http: HttpClient, is_known: bool
+) -> None:
+    settings = Settings.model_validate(dict.fromkeys(NO_KEYS))
+    world = World(settings=settings, profiles=[each for each in shipped_profiles(NOW) if each.model_name in TODAY])
+    for name, version in TODAY.items():
+        endpoint = strict.endpoint(DIALECT_BY_MODEL[name])
+        plain = {} if is_known else {"capabilities": Capabilities(efforts=["none", "low", "medium", "high"])}
+        changes = {"api_endpoint": endpoint, "api_key_required": False, "model_version": version, **plain}
+        world.store.update_profile(name, {**changes, "supports_json_schema": True, "max_output_tokens": 32_000})
+    world.services = replace(world.services, providers=HttpProviders(settings, http))
+
+    first, second = (
+        world.solve("Write a python function that parses invoices", max_iterations=2, effort="none") for _ in range(2)
+    )
+
+    told = [event for event in world.store.logs_of(first.id) if event.event_type == "parameter_refused"]
+    again = [event for event in world.store.logs_of(second.id) if event.event_type == "parameter_refused"]
+    refused = {f"{event.model_involved}: {event.details['parameter']}" for event in told}
+    remembered = {
+        f"{each.model_name}: {parameter}"
+        for each in world.store.profiles()
+        if each.refusals
+        for parameter in each.refusals.parameters
+    }
+    entries = strict.state.ledger.entries
+    responses = [each for thread in (first, second) for each in world.store.responses_of(thread.id)]
+    assert {thread.thread_status for thread in (first, second)} == {ThreadStatus.COMPLETED}
+    assert len(told) == len(refused)
+    assert again == []
+    assert refused == remembered
+    assert (refused == {"mistral: seed"}) is is_known
+    assert not any(each.errors for each in responses)
+    assert sum(each.cost_nanos for each in responses) == sum(entry.cost_nanos for entry in entries)
+    assert {each.served_version for each in responses} == {TODAY[each.model_name] for each in responses}
+    assert KEY not in str([*responses, *told])

@@ -15,6 +15,7 @@ import pytest
 from bson import ObjectId
 
 from orchestratex.domain.base import Purpose, ResponseStatus, ResponseType, Role, Step
+from orchestratex.domain.capabilities import Capabilities
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
@@ -50,7 +51,8 @@ def prepare(cluster: Cluster, *, calls: int, limit_nanos: int | None) -> tuple[O
     generous = profile.rate_limits.model_copy(update={"requests_per_minute": 10**7, "tokens_per_minute": 10**11})
     free_input: dict[str, object] = {"cost_per_input_token": 0.0, "cost_per_cached_input_token": None}
     prices: dict[str, object] = {**free_input, "cost_per_output_token": 9e-7, "prices": []}
-    store.update_profile(MODEL, {**prices, "rate_limits": generous})
+    plain = {"capabilities": Capabilities()}  # a model that does not think is given what its role is given
+    store.update_profile(MODEL, {**prices, "rate_limits": generous, **plain})
     session = open_session(SessionRequest(), cluster.services)
     store.set_session(session.id, {"cost_limit_nanos": limit_nanos})
     now = cluster.services.clock()

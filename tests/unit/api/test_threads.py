@@ -116,6 +116,7 @@ def test_no_intermediate_response_is_ever_shown(client: Client) -> None:
         ({"prompt": "x", "cost_limit": True}, "cost_limit"),
         ({"prompt": "x", "cost_limit": 10**39}, "cost_limit"),
         ({"prompt": "x", "deadline_s": True}, "deadline_s"),
+        ({"prompt": "x", "effort": "extreme"}, "effort"),
         ({"prompt": "x", "deadline_s": 3601}, "deadline_s"),
         ({"prompt": True}, "prompt"),
     ],

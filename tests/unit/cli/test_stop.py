@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 from orchestratex.advance import cancel, end_session
-from orchestratex.domain.base import SessionStatus, StopReason, ThreadStatus
+from orchestratex.domain.base import Effort, SessionStatus, StopReason, ThreadStatus
 from orchestratex.domain.thread import Thread
 from tests.support import World
 
@@ -59,6 +59,15 @@ def test_retry_says_why_it_cannot(run: Run, world: World) -> None:
 
     assert ran.code == 2
     assert "ended well" in ran.err
+
+
+def test_an_effort_can_be_asked_for(run: Run, world: World) -> None:
+    ran = run("solve", PROMPT, "--max-iterations", "1", "--effort", "low", "--json")
+
+    (thread,) = world.store._all(Thread)
+    assert ran.code == 0
+    assert thread.options.effort is Effort.LOW
+    assert run("solve", PROMPT, "--effort", "extreme").code == 2
 
 
 def test_a_deadline_can_be_asked_for(run: Run, world: World) -> None:

@@ -65,6 +65,7 @@ def test_json_is_a_line_a_thread(run: Run, file: Path) -> None:
         ('{"prompt": ""}', "prompt: is empty"),
         ("{}", "prompt: "),
         ('{"prompt": "x", "max_iterations": 11}', "max_iterations: "),
+        ('{"prompt": "x", "effort": "extreme"}', "effort: "),
         ('{"prompt": "x", "colour": 1}', "colour: "),
         ('{"prompt": "x", "excluded_models": ["nope"]}', "excluded_models: unknown: nope"),
         ('{"prompt": "\\ud800"}', "prompt: "),
