@@ -21,7 +21,9 @@ from orchestratex.domain.base import (
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
+from orchestratex.domain.sums import BILLION
 from orchestratex.domain.thread import Thread
+from orchestratex.rules.evidence import History
 from orchestratex.rules.flow import refinement_outcomes
 from orchestratex.rules.outlay import expect_thread_cost
 from orchestratex.rules.panel import choose_evaluators
@@ -111,7 +113,7 @@ def _rank(thread: Thread, services: Services) -> Ranking:
     bonus = {}
     if thread.best_model_id is not None and not is_first:
         bonus = refinement_bonus(thread.best_model_id, refinement_outcomes(thread))
-    facts = Facts(costs=_expect_costs(thread, profiles, services), history=services.store.first_answers(), bonus=bonus)
+    facts = Facts(costs=_expect_costs(thread, profiles, services), history=_read_history(services), bonus=bonus)
     return rank(
         profiles,
         question,
@@ -132,6 +134,15 @@ def _expect_costs(thread: Thread, profiles: Sequence[Profile], services: Service
         cost = expect_thread_cost(author, panel, prompt_tokens=tokens, max_iterations=rounds, at=now)
         costs[author.model_name] = cost
     return costs
+
+
+def _read_history(services: Services) -> History:
+    """Rated first answers as they were last rolled up: so much is read, however long the history is."""
+    return {
+        (name, Domain(domain)): (scores.count, scores.total / BILLION)
+        for name, stats in services.store.model_stats().items()
+        for domain, scores in stats.first_answers.items()
+    }
 
 
 def _find_unavailable(thread: Thread, profiles: Sequence[Profile], services: Services) -> dict[str, str]:

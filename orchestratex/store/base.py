@@ -17,9 +17,7 @@ from pydantic import Field
 from orchestratex.domain.base import (
     MAX_ITERATIONS,
     Document,
-    Domain,
     Period,
-    Purpose,
     Record,
     ResponseStatus,
     SessionStatus,
@@ -200,7 +198,6 @@ COUNTED: Final = frozenset(  # what roll-ups read of a document and may be writt
         "user_satisfaction",
     }
 )
-FIRST_ANSWERS: Final = (Purpose.ANSWER, Purpose.RE_ASK)  # what primary calls are for that bring a first answer
 NO_DEADLINES: Final[Mapping[str, float]] = {}
 Doc = TypeVar("Doc", bound=Document)
 Changes = Mapping[str, Any]  # field name -> new value (records, not dicts)
@@ -276,9 +273,6 @@ class Store(Protocol):
 
         They come one by one as they are asked for, however many they are. `event_type` narrows log events to one kind.
         """
-
-    def first_answers(self) -> dict[tuple[str, Domain], tuple[int, float]]:
-        """For each model and domain: how many first answers have a score, and the sum of their scores."""
 
     def held_calls(self, response_ids: Sequence[ObjectId]) -> dict[ObjectId, HeldCall]:
         """How the calls stand for which reservations are held, by id; unknown ones are left out."""

@@ -65,10 +65,6 @@ WORK_INDEXES: Final[dict[str, list[tuple[list[tuple[str, int]], dict[str, Any]]]
     "model_responses": [
         ([("status", UP), ("dispatched_at", UP)], {"status": "pending"}),
         ([("lease_token", UP)], _IS_LEASED),
-        (  # answers "quality in a domain" without a look at the documents, which hold prompts
-            [(name, UP) for name in ("role", "purpose", "domain", "model_name", "selection_score")],
-            {"selection_score": {"$type": "number"}},
-        ),
         ([("timestamp", UP)], {}),
     ],
     "orchestration_logs": [([("thread_id", UP), ("timestamp", UP)], {}), ([("timestamp", UP)], {})],

@@ -16,7 +16,6 @@ from orchestratex.domain.base import (
     MAX_ITERATIONS,
     CostSource,
     Document,
-    Domain,
     Leased,
     Purpose,
     ResponseStatus,
@@ -38,7 +37,6 @@ from orchestratex.errors import DocumentTooLargeError, NotFoundError
 from orchestratex.store.base import (
     COLLECTIONS,
     COUNTED,
-    FIRST_ANSWERS,
     LEFT_OUT,
     MOST_BYTES,
     NO_DEADLINES,
@@ -185,15 +183,6 @@ class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns):
             is_inside = moment is not None and start <= moment < end
             if is_inside and event_type in (None, getattr(found, "event_type", None)):
                 yield found.model_copy(update=without)
-
-    def first_answers(self) -> dict[tuple[str, Domain], tuple[int, float]]:
-        sums: dict[tuple[str, Domain], tuple[int, float]] = {}
-        for response in self._all(Response):
-            is_first = response.role is Role.PRIMARY and response.purpose in FIRST_ANSWERS
-            if is_first and response.domain is not None and response.selection_score is not None:
-                count, total = sums.get((response.model_name, response.domain), (0, 0.0))
-                sums[response.model_name, response.domain] = count + 1, total + response.selection_score
-        return sums
 
     def pending_of(self, thread_id: ObjectId) -> list[Response]:
         return [r for r in self._all(Response) if r.thread_id == thread_id and r.status is ResponseStatus.PENDING]

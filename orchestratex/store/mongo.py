@@ -35,7 +35,6 @@ from orchestratex.domain.base import (
     NANOS_PER_USD,
     CostSource,
     Document,
-    Domain,
     Leased,
     Purpose,
     ResponseStatus,
@@ -56,7 +55,6 @@ from orchestratex.errors import DocumentTooLargeError, NotFoundError, StoreUnava
 from orchestratex.store.base import (
     COLLECTIONS,
     COUNTED,
-    FIRST_ANSWERS,
     LEFT_OUT,
     NO_DEADLINES,
     REOPENED,
@@ -338,18 +336,6 @@ class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
         with self._collection(document).find(window, without, batch_size=_SCAN_BATCH) as rows:
             for row in rows:
                 yield document.model_validate({**row, **left_out})
-
-    def first_answers(self) -> dict[tuple[str, Domain], tuple[int, float]]:
-        scored = {
-            "role": Role.PRIMARY,
-            "purpose": {"$in": list(FIRST_ANSWERS)},
-            "selection_score": {"$type": "number"},
-            "domain": {"$in": list(Domain)},
-        }
-        cell = {"model": "$model_name", "domain": "$domain"}
-        sums = {"_id": cell, "count": {"$sum": 1}, "total": {"$sum": "$selection_score"}}
-        rows = self._responses.aggregate([{"$match": scored}, {"$group": sums}])
-        return {(row["_id"]["model"], Domain(row["_id"]["domain"])): (row["count"], row["total"]) for row in rows}
 
     def pending_of(self, thread_id: ObjectId) -> list[Response]:
         rows = self._responses.find({"thread_id": thread_id, "status": ResponseStatus.PENDING}, _BRIEF)

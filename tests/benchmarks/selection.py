@@ -14,24 +14,27 @@ import concurrent.futures
 import json
 import math
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from orchestratex.domain.base import Domain, SelectionPhase, Specialty
+from orchestratex.domain.base import Domain, Purpose, Role, SelectionPhase, Specialty
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.evaluation import Evaluation
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
+from orchestratex.domain.sums import BILLION
+from orchestratex.domain.sums import Tally as FirstAnswers
 from orchestratex.domain.thread import Thread
 from orchestratex.sandbox.answering import _DIFFICULTY_WEIGHT
 from orchestratex.sandbox.models import MODELS
 from orchestratex.sandbox.world import FLAW_PENALTY, read_demand, true_quality
 from orchestratex.settings import Settings
 from orchestratex.steps.measure import measure
+from orchestratex.store.base import ModelStats
 from orchestratex.store.memory import MemoryStore
 from tests.support import World
 
@@ -169,38 +172,36 @@ def expect_quality(model_name: str, prompt: str) -> float:
 
 
 class SweptStore(MemoryStore):
-    """A store in memory that puts aside what ended threads have written, so that a long run stays quick."""
+    """A store in memory that puts aside what ended threads have written, so that a long run stays quick.
+
+    What first answers were worth it tells at once, of the past, too; an installation's roll-ups lag by up to a minute.
+    """
 
     _ASIDE = (Response, Evaluation, Selection, CriticismResponse, LogEvent, Thread)
 
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        super().__init__(clock)
+        self._first: dict[str, dict[str, FirstAnswers]] = {}  # by model and domain
+
     def sweep(self) -> None:
-        """Put all threads' documents aside; of responses what statistics are made of is kept."""
-        past = self.__dict__.setdefault("_past", {})
-        texts = dict.fromkeys(("prompt_sent", "response_text", "completion"))
-        past.update({key: each.model_copy(update=texts) for key, each in self._tables[Response].items()})
+        """Put all threads' documents aside; what their first answers were worth is kept."""
+        for each in self._tables[Response].values():
+            is_first = each.role is Role.PRIMARY and each.purpose in (Purpose.ANSWER, Purpose.RE_ASK)
+            if is_first and each.domain is not None and each.selection_score is not None:
+                known = self._first.setdefault(each.model_name, {}).get(each.domain, FirstAnswers())
+                total = known.total + round(each.selection_score * BILLION)
+                self._first[each.model_name][each.domain] = FirstAnswers(total=total, count=known.count + 1)
         for kind in self._ASIDE:
             self._tables[kind].clear()
 
-    @contextmanager
-    def _unswept(self) -> Iterator[None]:
-        now = self._tables[Response]
-        self._tables[Response] = {**self.__dict__.get("_past", {}), **now}
-        try:
-            yield
-        finally:
-            self._tables[Response] = now
-
-    def __getattribute__(self, name: str) -> Any:
-        """What models have shown is told from the past, too."""
-        found = super().__getattribute__(name)
-        if name not in {"domain_quality", "first_answers", "model_stats"}:
-            return found
-
-        def with_past(*arguments: Any) -> Any:
-            with self._unswept():
-                return found(*arguments)
-
-        return with_past
+    def model_stats(self) -> dict[str, ModelStats]:
+        """See Store."""
+        rolled = super().model_stats()
+        names = {*rolled, *self._first}
+        return {
+            name: rolled.get(name, ModelStats()).model_copy(update={"first_answers": self._first.get(name, {})})
+            for name in names
+        }
 
 
 def make_world() -> tuple[World, SweptStore]:

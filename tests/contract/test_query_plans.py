@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from orchestratex.domain.base import Domain, Period, Purpose, Role
+from orchestratex.domain.base import Period
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import Response
@@ -40,7 +40,6 @@ QUESTIONS: dict[str, Callable[[MongoStore], object]] = {
     "places of nobody": lambda s: s.orphaned_places(age_s=1, limit=5),
     "threads without a place": lambda s: s.placeless_threads(limit=5),
     "threads in line": lambda s: s.queued_threads(without_users=["u"], limit=5),
-    "rated first answers": lambda s: s.first_answers(),
     "traffic of a model": lambda s: s.has_completed_since("gpt4", NOW),
     "totals of a thread": lambda s: s.thread_totals(SOME),
     "pending of a thread": lambda s: s.pending_of(SOME),
@@ -86,20 +85,6 @@ def test_no_question_reads_a_whole_collection(mongo_store: MongoStore, question:
     ops = [op for op in asked if "planSummary" in op]
     assert ops, "nothing was asked"
     assert [_describe(op) for op in ops if "COLLSCAN" in op["planSummary"] and _collection(op) not in SMALL] == []
-
-
-def test_rated_first_answers_are_read_from_the_index_alone(mongo_store: MongoStore) -> None:
-    scored = make_response(role=Role.PRIMARY, purpose=Purpose.ANSWER, selection_score=7.0, domain=Domain.CODING)
-    mongo_store.insert_responses([scored])
-    mongo_store.database.command("profile", 2)
-    try:
-        found = mongo_store.first_answers()
-    finally:
-        mongo_store.database.command("profile", 0)
-
-    (op,) = mongo_store.database["system.profile"].find({"op": "command", "planSummary": {"$exists": True}})
-    assert found == {(scored.model_name, Domain.CODING): (1, 7.0)}
-    assert (op["keysExamined"], op["docsExamined"]) == (1, 0)
 
 
 def _collection(op: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from bson import ObjectId
 
-from orchestratex.domain.base import CostSource, Domain, SessionStatus, Step, ThreadStatus
+from orchestratex.domain.base import CostSource, SessionStatus, Step, ThreadStatus
 from orchestratex.domain.evaluation import PROMPT_WITH_RESPONSE
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import AttemptCost, Completion, Response, Usage
@@ -260,23 +260,6 @@ def test_responses_between_two_times_come_without_their_texts(store: Store) -> N
 
 
 # -- what is counted
-
-
-def test_rated_first_answers_are_counted_and_summed_by_model_and_domain(store: Store) -> None:
-    for model, score in (("gpt4", 6), ("gpt4", 8), ("claude", 9), ("qwen", None)):
-        store.insert_responses([make_answer(model_name=model, domain="coding", selection_score=score)])
-    store.insert_responses([make_answer(model_name="gpt4", domain="math", selection_score=1)])
-    store.insert_responses([make_answer(model_name="gpt4", domain="math", purpose="re_ask", selection_score=4)])
-    store.insert_responses([make_answer(model_name="gpt4", domain=None, selection_score=1)])
-    store.insert_responses([make_response(model_name="gpt4", domain="coding", selection_score=1)])
-    revision = {"role": "refiner", "response_type": "improvement"}
-    store.insert_responses([make_answer(model_name="gpt4", domain="coding", selection_score=10, **revision)])
-
-    assert store.first_answers() == {
-        ("gpt4", Domain.CODING): (2, 14.0),
-        ("claude", Domain.CODING): (1, 9.0),
-        ("gpt4", Domain.MATH): (2, 5.0),
-    }
 
 
 def test_thread_totals_count_calls_that_cost_and_models_that_brought_something(store: Store) -> None:

@@ -15,6 +15,7 @@ from orchestratex.errors import ProviderNotFoundError
 from orchestratex.providers.base import CompletionRequest
 from orchestratex.rules import markers
 from orchestratex.settings import Settings
+from orchestratex.steps.measure import measure
 from tests.support import Reply, World, answer_by_rule
 
 PROMPT = "Write a Python function that merges two sorted lists and explain its complexity."
@@ -113,7 +114,10 @@ def test_models_are_chosen_by_what_their_first_answers_were_worth() -> None:
     world = make_world(reply, assessments="off")
     for profile in world.store.profiles():
         world.store.update_profile(profile.model_name, {"specialties": ["coding"]})
-    chosen = [world.solve(f"{PROMPT} Variant {n}.", max_iterations=1).best_model_id for n in range(60)]
+    chosen = []
+    for n in range(60):
+        chosen.append(world.solve(f"{PROMPT} Variant {n}.", max_iterations=1).best_model_id)
+        measure(world.services)
 
     assert len(set(chosen)) == 8
     assert chosen[-20:].count("grok") > 10
@@ -127,7 +131,12 @@ def test_refinements_and_evaluations_leave_no_trace_in_the_history() -> None:
     answer = next(r for r in world.store.responses_of(thread.id, iteration=1) if r.role is Role.PRIMARY)
     assert len(thread.scores) > 1
     assert answer.domain is not None
-    assert world.store.first_answers() == {(answer.model_name, answer.domain): (1, thread.scores[0].score)}
+    measure(world.services)
+    shown = {name: stats.first_answers for name, stats in world.store.model_stats().items() if stats.first_answers}
+    (scores,) = shown.pop(answer.model_name).values()
+    assert not shown
+    assert scores.count == 1
+    assert scores.mean == pytest.approx(thread.scores[0].score)
 
 
 def test_the_draw_for_little_tried_models_is_recorded_and_made_for_first_answers_alone() -> None:
