@@ -159,7 +159,7 @@ def test_a_named_model_is_tried_with_one_other(run: Run, serve: Serve) -> None:
     code, tried = call(run, "claude")
 
     assert (code, grades(tried)) == (0, {"claude": ("ok", "ok")})
-    assert {each.model_name for each in world.store._all(Response)} == {"claude", "qwen"}  # the cheapest
+    assert {each.model_name for each in world.store._all(Response)} == {"claude", "mistral"}  # the cheapest
 
 
 def test_a_model_that_does_not_answer_its_free_check_is_not_asked(

@@ -176,7 +176,7 @@ def test_a_limit_too_small_for_the_first_call_fails_the_thread_and_spends_nothin
     assert world.provider.requests == []
 
 
-@pytest.mark.parametrize("limit", [0.006, 0.01, 0.02, 0.04, 0.08])
+@pytest.mark.parametrize("limit", [0.012, 0.02, 0.04, 0.08, 0.16])
 def test_the_limit_is_never_overspent_and_the_best_response_comes_back(limit: float) -> None:
     world = World()
 

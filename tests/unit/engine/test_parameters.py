@@ -382,7 +382,7 @@ def test_capabilities_come_in_with_a_file_and_are_checked() -> None:
 
 def served_by(version: str | None) -> Any:
     def reply(request: CompletionRequest) -> Completion:
-        usage = Usage(input_tokens=10_000, output_tokens=500, total_tokens=10_500)
+        usage = Usage(input_tokens=100, output_tokens=50, total_tokens=150)  # less than is set aside
         return Completion(text=answer_by_rule(request), usage=usage, model_version=version)
 
     return reply

@@ -61,7 +61,7 @@ def test_four_cheap_evaluators_of_four_families_sit_on_the_default_panel() -> No
 
     thread = world.solve(PROMPT, max_iterations=1, preferred_models=["claude"])
 
-    assert evaluators(world, thread) == {"qwen", "llama", "gemini", "mistral"}
+    assert evaluators(world, thread) == {"gpt4-turbo", "llama", "mistral", "grok"}
     assert (thread.scores[0].evaluators, thread.scores[0].asked) == (4, 4)
 
 
@@ -93,7 +93,7 @@ def test_a_small_panel_survives_a_failing_evaluator() -> None:
     def reply(request: CompletionRequest) -> str:
         if is_evaluation(request) and request.model_name == "llama":
             raise ProviderNotFoundError("llama", "HTTP 404")
-        return "quite good" if is_evaluation(request) and request.model_name == "qwen" else answer_by_rule(request)
+        return "quite good" if is_evaluation(request) and request.model_name == "mistral" else answer_by_rule(request)
 
     thread = make_world(reply).solve(PROMPT, max_iterations=1, preferred_models=["claude"])
 
@@ -201,7 +201,7 @@ def rate_by_round(*rounds: tuple[float, tuple[str, ...]], lone: tuple[str, ...] 
         (rate_by_round((9.5, ("critical",))), StopReason.QUALITY_THRESHOLD, 1),
         (rate_by_round((6, ())), StopReason.NOTHING_SEVERE, 1),
         (rate_by_round((6, ("critical",)), lone=("llama",)), StopReason.NOTHING_SEVERE, 1),
-        (rate_by_round((6, ("critical",)), lone=("llama", "qwen")), StopReason.NO_IMPROVEMENT, 3),
+        (rate_by_round((6, ("critical",)), lone=("llama", "mistral")), StopReason.NO_IMPROVEMENT, 3),
         (rate_by_round((6, ("major",))), StopReason.NO_IMPROVEMENT, 3),
         (rate_by_round((5, ("major",)), (6, ("major",)), (7, ("major",))), StopReason.MAX_ITERATIONS, 3),
         (rate_by_round((5, ("major",)), (7, ()), (9.5, ())), StopReason.NOTHING_SEVERE, 2),

@@ -224,7 +224,7 @@ def test_a_cut_off_answer_is_kept_when_all_others_refuse() -> None:
     assert_settled(world, thread)
 
 
-@pytest.mark.parametrize("limit", [0.0140, 0.0200, 0.0700])
+@pytest.mark.parametrize("limit", [0.0140, 0.0500, 0.1000])
 def test_more_room_is_asked_for_only_where_money_allows(limit: float) -> None:
     world = World(spoil(markers.TASK_ANSWER, cut_off))
 
