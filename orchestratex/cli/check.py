@@ -30,7 +30,7 @@ def check(
     ] = False,
     cost_limit: Annotated[
         float | None,
-        typer.Option(help="US dollars that the calls may cost together; by default 0.05 for each model."),
+        typer.Option(help="US dollars that the calls may cost together; by default 0.20 for each model."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:

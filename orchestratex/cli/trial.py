@@ -14,6 +14,7 @@ from orchestratex.cli.outcome import Calls, Outcome, Tried
 from orchestratex.cli.reach import Reached
 from orchestratex.cli.snapshot import Snapshot, take_snapshot
 from orchestratex.cli.tally import open_tally
+from orchestratex.domain.base import Effort
 from orchestratex.domain.inputs import MAX_NAMES
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.thread import Thread
@@ -22,7 +23,9 @@ from orchestratex.steps.services import Services
 from orchestratex.steps.submit import ThreadRequest, submit, submit_new
 
 PROMPT: Final = "In one or two sentences: why is the sky blue?"
-USD_A_MODEL: Final = 0.05  # holds an answer and an evaluation at their worst case, at $15 for a million output tokens
+# holds an answer and an evaluation at their worst case, of a model that always thinks, at $15 for a million output
+# tokens; what is paid is far less
+USD_A_MODEL: Final = 0.20
 LOOK_S: Final = 0.5
 
 
@@ -164,6 +167,7 @@ def _make_request(pair: _Pair, known: Collection[str], services: Services) -> Th
     return ThreadRequest(
         prompt=PROMPT,
         max_iterations=1,
+        effort=Effort.NONE,  # where a model must think, the least: the question is easy, and room to think costs money
         preferred_models=[pair.author],
         excluded_models=sorted(set(known) - here)[:MAX_NAMES] if pair.evaluator else None,
         evaluators=[pair.evaluator] if pair.evaluator else None,

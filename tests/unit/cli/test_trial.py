@@ -96,14 +96,23 @@ def test_each_model_answers_once_and_evaluates_once(run: Run, serve: Serve) -> N
     assert sum(each["cost_usd"] for each in tried.values()) == pytest.approx(sum(each.cost or 0 for each in calls))
 
 
+def test_the_limit_that_is_set_by_itself_pays_for_every_shipped_model(run: Run, serve: Serve) -> None:
+    names = [profile.model_name for profile in shipped_profiles(World().clock())]
+    serve(*names)
+
+    code, tried = call(run)
+
+    assert (code, grades(tried)) == (0, dict.fromkeys(names, ("ok", "ok")))
+
+
 def test_its_calls_stand_in_a_session_of_their_own_with_a_limit(run: Run, serve: Serve) -> None:
     world = serve("claude", "gpt4")
 
     call(run)
 
     session = world.store._all(Session)[0]
-    assert (session.cost_limit_nanos, session.status) == (to_nanos(0.1), SessionStatus.COMPLETED)
-    assert (session.total_cost_nanos or 0) <= to_nanos(0.1)
+    assert (session.cost_limit_nanos, session.status) == (to_nanos(0.4), SessionStatus.COMPLETED)
+    assert (session.total_cost_nanos or 0) <= to_nanos(0.4)
 
 
 def test_a_limit_that_allows_nothing_is_kept_and_said(run: Run, serve: Serve) -> None:
