@@ -120,7 +120,7 @@ def use_everything(run: Run) -> None:
     run.sit(6, [{"context": "For a school class."}, {"excluded_models": ["gpt4", "grok"]}], max_iterations=2)
     run.sit(2, max_iterations=4, quality_threshold=8.5, excluded_models=["llama"])
     run.sit(4, [{"evaluators": ["claude", "gemini"]}, {"preferred_models": ["qwen"]}], max_iterations=2)
-    for limit in (0.0005, 0.004, 0.02, 0.05):
+    for limit in (0.0005, 0.05, 0.1, 0.2):
         run.sit(3, max_iterations=6, cost_limit=limit)
     run.sit(6, [{"deadline_s": 1}, {"deadline_s": 2}, {"deadline_s": 4}], max_iterations=10)
     failing = run.sit(3, [{"excluded_models": ONLY_REFUSING}], max_iterations=2)

@@ -40,7 +40,7 @@ from orchestratex.sandbox.server import Running, serve
 from orchestratex.settings import Settings
 from orchestratex.store.migrations import shipped_profiles
 from tests.make import NOW, make_profile
-from tests.support import ADMIN, ADMIN_KEY, World
+from tests.support import ADMIN, ADMIN_KEY, ALL_OTHERS, World
 
 KEY = "sk-planted-key-0123456789"
 TIMEOUT_S = 20
@@ -314,7 +314,7 @@ def test_models_are_listed_in_every_dialect(sandbox: Running) -> None:
 def test_the_whole_loop_runs_over_a_pool_of_all_three_dialects(
     sandbox: Running, http: HttpClient, keys: dict[str, str]
 ) -> None:
-    settings = Settings.model_validate({**dict.fromkeys(NO_KEYS), **keys})
+    settings = Settings.model_validate({**dict.fromkeys(NO_KEYS), **keys, "panel_size": ALL_OTHERS})
     world = World(settings=settings)
     for name, dialect in DIALECT_BY_MODEL.items():
         changes = {"api_endpoint": sandbox.endpoint(dialect), "api_key_required": False}
