@@ -6,6 +6,7 @@ from orchestratex.domain.base import Component, CostSource, LogLevel, ResponseSt
 from orchestratex.domain.response import AttemptCost, Response
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import ParameterRefusedError, ProviderError
+from orchestratex.rules.attempts import count_sent
 from orchestratex.steps import budget
 from orchestratex.steps.called import Called, CallState, left
 from orchestratex.steps.parameters import note_refusal
@@ -25,6 +26,8 @@ def fail(
     again = bool(left_out) or may_try_again(thread, response, error, delay_s, services)
     count = left_out or _count(response, error, services)
     changes = {**count, **sent_time(response, services), "reserved_nanos": 0}
+    if charged is None and response.sent_at is not None:
+        charged = AttemptCost(nanos=0, source=CostSource.COMPUTED)  # it left, and nothing was billed
     if again:
         waiting = {**changes, "retried_for": str(error)[:MOST_WORDS], "sent_at": None}
         closed = services.store.update_response(
@@ -60,8 +63,7 @@ def _fail_late(
     """A failure that nobody waits for: under its lease while that stands, else in place of the estimated charge."""
     cost = charged or AttemptCost(nanos=0, source=CostSource.COMPUTED)
     unsent = {**changes, "sent_at": None, "processing_duration": since(response, services)}
-    was_sent = response.sent_at is not None
-    if services.store.update_response(response, unsent, is_release=True, charge=cost if was_sent else None) is not None:
+    if services.store.update_response(response, unsent, is_release=True, charge=charged) is not None:
         services.settle_totals(thread.id)
         budget.settle(response, cost.nanos, services, is_estimate=cost.source is CostSource.ESTIMATED)
     elif cost.source is not CostSource.ESTIMATED:
@@ -98,12 +100,9 @@ def _report(
 
 
 def failed_fields(response: Response, problem: str, services: Services) -> dict[str, object]:
-    """What every failed response records."""
-    return {
-        "status": ResponseStatus.FAILED,
-        "error_message": problem[:MOST_WORDS],
-        "processing_duration": since(response, services),
-    }
+    """What every failed response records; one that failed before it was sent has no duration."""
+    lasted = {"processing_duration": since(response, services)} if count_sent(response) else {}
+    return {"status": ResponseStatus.FAILED, "error_message": problem[:MOST_WORDS], **lasted}
 
 
 def sent_time(response: Response, services: Services) -> dict[str, object]:

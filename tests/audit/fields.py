@@ -73,7 +73,7 @@ def _is_unanswered(thread: Any, records: Records) -> bool:
 
 
 def _is_unweighed_thread(thread: Any, records: Records) -> bool:
-    return not any(records.scores_of(each) for each in records.answers_in(thread))
+    return not any(records.is_scored(each) for each in records.answers_in(thread))
 
 
 def _is_not(status: str) -> Condition:
@@ -93,7 +93,7 @@ def _is_first_answer(response: Any, _records: Records) -> bool:
 
 
 def _has_no_score(response: Any, records: Records) -> bool:
-    return not is_answer(response) or not records.scores_of(response)
+    return not is_answer(response) or not records.is_scored(response)
 
 
 def _has_no_confidence(response: Any, _records: Records) -> bool:
@@ -114,7 +114,7 @@ def _is_unjudged(selection: Any, _records: Records) -> bool:
 def _is_one_sided(criticism: Any, records: Records) -> bool:
     """Whether the original or the revision has no evaluation, so that nothing tells them apart."""
     both = (criticism["original_response_id"], criticism["_id"])
-    return not all(records.scores_of(records.responses[each]) for each in both)
+    return not all(records.is_scored(records.responses[each]) for each in both)
 
 
 def _is_unprobed(profile: Any, _records: Records) -> bool:
@@ -137,7 +137,6 @@ NULL_EXACTLY: Final[dict[str, dict[str, Condition]]] = {
         "best_response_id": _is_unanswered,
         "failure_reason": lambda thread, _: thread["thread_status"] != "failed",
         "final_response": lambda thread, _: thread["thread_status"] != "completed",
-        "final_quality_score": _is_unweighed_thread,
         "completed_at": lambda thread, records: not _is_ended(thread, records),
     },
     "ai_model_profiles": {
@@ -150,16 +149,12 @@ NULL_EXACTLY: Final[dict[str, dict[str, Condition]]] = {
         "parent_response_id": _is_first_answer,
         "response_time": _is_pending_or_unsent,
         "processing_duration": _is_pending_or_unsent,
-        "selection_score": _has_no_score,
     },
     "model_selection_history": {
         "runner_up_model": _has_no_rival,
         "selection_margin": _has_no_rival,
         "selection_success": _is_unjudged,
         "selection_accuracy_score": _is_unjudged,
-    },
-    "criticism_responses": {
-        **dict.fromkeys(("improvement_score", "addresses_criticism", "maintains_strengths"), _is_one_sided),
     },
     "algorithm_metrics": {
         "average_session_duration": _has_none("total_sessions"),
@@ -170,7 +165,11 @@ NULL_EXACTLY: Final[dict[str, dict[str, Condition]]] = {
 # Where a field MAY be null; every other field never is.
 NULL_PERHAPS: Final[dict[str, dict[str, Condition]]] = {
     "user_sessions": dict.fromkeys(("user_satisfaction", "settings.cost_limit", "settings.quality_threshold"), _always),
-    "conversation_threads": {"context": _always, "user_accepted": _always},
+    "conversation_threads": {
+        "context": _always,
+        "user_accepted": _always,
+        "final_quality_score": _is_unweighed_thread,
+    },
     "ai_model_profiles": dict.fromkeys(
         (
             "performance_metrics.average_response_time",
@@ -184,10 +183,14 @@ NULL_PERHAPS: Final[dict[str, dict[str, Condition]]] = {
         "tokens_used": _is_unsent,
         "cost": _is_unsent,
         "confidence_score": _has_no_confidence,
+        "selection_score": _has_no_score,
         "self_assessment": _always,
     },
     "model_selection_history": {"actual_performance": _always},
-    "criticism_responses": {"confidence_in_revision": _always},
+    "criticism_responses": {
+        "confidence_in_revision": _always,
+        **dict.fromkeys(("improvement_score", "addresses_criticism", "maintains_strengths"), _is_one_sided),
+    },
     "orchestration_logs": dict.fromkeys(
         (
             "session_id",

@@ -9,6 +9,8 @@ LOGS = "orchestration_logs"
 _ABOUT_CALLS = frozenset({"response_generated", "evaluation_completed"})
 _ABOUT_MODELS = _ABOUT_CALLS | {"model_selected", "final_selected", "model_replaced", "call_retried", "call_superseded"}
 
+_WITHOUT_ERROR = {"cancelled", "deadline", "cost_limit"}  # a thread that ends before anything was raised
+
 
 @rule(LOGS)
 def its_type_is_a_name(event: Document, _records: Records) -> bool:
@@ -55,8 +57,13 @@ def what_is_about_a_call_has_its_time(event: Document, _records: Records) -> boo
 
 
 @rule(LOGS)
-def a_failed_thread_has_its_stack(event: Document, _records: Records) -> bool | None:
-    return None if event["event_type"] != "thread_failed" else bool(event["error_stack"])
+def a_thread_that_failed_by_a_call_has_its_stack(event: Document, records: Records) -> bool | None:
+    if event["event_type"] != "thread_failed":
+        return None
+    thread = records.thread_of(event)
+    if thread["retries"] or thread["stop_reason"] in _WITHOUT_ERROR:  # a retried one says no more why it ended before
+        return None
+    return bool(event["error_stack"])
 
 
 @rule(LOGS)

@@ -142,9 +142,16 @@ class Records:
 
         An evaluation that arrived in the moment in which its panel was closed may count or not.
         """
+        groups = (self._in_time(response), self.evaluations_of.get(response["_id"], []))
+        return [mean(_scores(group)) for group in groups if group]
+
+    def is_scored(self, response: Document) -> bool:
+        """Whether somebody evaluated it in time, so that it must have a score."""
+        return bool(self._in_time(response))
+
+    def _in_time(self, response: Document) -> list[Document]:
         found = self.evaluations_of.get(response["_id"], [])
-        in_time = [each for each in found if self.responses[each["_id"]]["status"] == "completed"]
-        return [mean(_scores(group)) for group in (in_time, found) if group]
+        return [each for each in found if self.responses[each["_id"]]["status"] == "completed"]
 
     def _by_id(self, collection: str) -> dict[ObjectId, Document]:
         return {each["_id"]: each for each in self.documents[collection]}

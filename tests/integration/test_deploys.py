@@ -45,7 +45,7 @@ def test_two_versions_side_by_side_lose_no_thread_and_pay_nothing_twice(
         wait_for(lambda: cluster.services.queue.length() == 0, timeout_s=30, what="empty queues")
 
     assert {thread.thread_status for thread in ended} == {ThreadStatus.COMPLETED}
-    assert summary["calls"] == len(responses)
+    assert summary["calls"] == len([each for each in responses if each.prompt_sent])  # stragglers may not have left
     assert summary["repeated_responses"] == 0
     assert alive == [None] * 4
     assert re.search(
