@@ -33,7 +33,8 @@ def next_step(options: ThreadOptions, scores: Sequence[IterationScore]) -> Decis
             StopReason.QUALITY_THRESHOLD, f"score {best.score:.2f} reaches the threshold {options.quality_threshold:g}"
         )
     if best.severe == 0:
-        return _stop(StopReason.NOTHING_SEVERE, "no two evaluators agree on a severe flaw in the best response")
+        who = "its only evaluator names no" if best.evaluators == 1 else "no two evaluators agree on a"
+        return _stop(StopReason.NOTHING_SEVERE, f"{who} severe flaw in the best response")
     if len(scores) > STALE_ITERATIONS and not any(score.improved for score in scores[-STALE_ITERATIONS:]):
         return _stop(
             StopReason.NO_IMPROVEMENT,

@@ -120,3 +120,10 @@ def test_refiners_are_remembered_by_what_they_improved() -> None:
     )
 
     assert refinement_outcomes(thread) == {"gpt4": [True, False], "claude": [True]}
+
+
+@pytest.mark.parametrize(("evaluators", "words"), [(1, "its only evaluator names no severe"), (2, "no two evaluators")])
+def test_who_names_nothing_severe_is_told(evaluators: int, words: str) -> None:
+    lone = score(1, 5, severe=0).model_copy(update={"evaluators": evaluators})
+
+    assert next_step(ThreadOptions(), [lone]).reason.startswith(words)
