@@ -65,6 +65,7 @@ def _is_ended(thread: Any, _records: Records) -> bool:
 
 
 def _is_unanalysed(thread: Any, records: Records) -> bool:
+    """Whether nobody can say that it was: one that ends between analysis and choice has no selection."""
     return thread["_id"] not in records.selections_in
 
 
@@ -130,9 +131,6 @@ def _has_none(path: str) -> Condition:
 NULL_EXACTLY: Final[dict[str, dict[str, Condition]]] = {
     "user_sessions": {"session_end": lambda session, _: session["status"] == "active"},
     "conversation_threads": {
-        **dict.fromkeys(
-            ("processed_prompt", "domain", "complexity_level", "estimated_difficulty", "language"), _is_unanalysed
-        ),
         "best_model_id": _is_unanswered,
         "best_response_id": _is_unanswered,
         "failure_reason": lambda thread, _: thread["thread_status"] != "failed",
@@ -169,6 +167,9 @@ NULL_PERHAPS: Final[dict[str, dict[str, Condition]]] = {
         "context": _always,
         "user_accepted": _always,
         "final_quality_score": _is_unweighed_thread,
+        **dict.fromkeys(
+            ("processed_prompt", "domain", "complexity_level", "estimated_difficulty", "language"), _is_unanalysed
+        ),
     },
     "ai_model_profiles": dict.fromkeys(
         (
