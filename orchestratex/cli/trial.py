@@ -161,9 +161,7 @@ def _find_partner(wanted: Sequence[str], services: Services) -> list[str]:
 
 def _make_request(pair: _Pair, known: Collection[str], services: Services) -> ThreadRequest:
     here, settings = {pair.author, pair.evaluator}, services.settings
-    patience_s = (
-        2 * settings.call_timeout_s + settings.panel_deadline_s
-    )  # an answer that is asked for twice, and a panel
+    patience_s = 2 * settings.call_timeout_s + settings.panel_deadline_s  # an answer asked for twice, and a panel
     return ThreadRequest(
         prompt=PROMPT,
         max_iterations=1,

@@ -38,9 +38,8 @@ class ThreadOptions(Record):
     excluded_models: list[ModelName] = []
     selection_strategy: Strategy = Strategy.HYBRID
     evaluators: list[ModelName] | None = None
-    deadline_s: Annotated[float, Field(gt=0)] | None = added(
-        None
-    )  # from submission to the end; None: the installation's
+    # from submission to the end; None: the installation's
+    deadline_s: Annotated[float, Field(gt=0)] | None = added(None)
     effort: Effort | None = added(None)  # how hard models think; None: as each does by itself
 
 
@@ -109,9 +108,8 @@ class Thread(Leased):
     panel_deadline: UtcDate | None = None  # after it a panel is weighed with what has come
     quorum_deadline: UtcDate | None = added(None)  # after it a quorum of the panel is enough
     deadline_at: UtcDate | None = added(None)  # after it the thread ends with what it has
-    stopped_at: Step | None = added(
-        None
-    )  # the step that was due when the thread went to its end: where a retry resumes
+    # the step that was due when the thread went to its end: where a retry resumes
+    stopped_at: Step | None = added(None)
     stopped_in: Count | None = added(None)  # the iteration in which it stood then
     retries: Count = added(0)  # how often the ended thread was taken up again
 

@@ -161,7 +161,7 @@ def _check_prices(profile: Profile, services: Services) -> Finding:
     profile = priced_today(profile, services.clock())
     given, generated = profile.cost_per_input_token * 1e6, profile.cost_per_output_token * 1e6
     text = f"${given:g} in and ${generated:g} out per million tokens"
-    if not given and not generated:
+    if not given and not generated and not profile.prices:
         return Finding("prices", Grade.OK, "it costs nothing")
     if profile.prices_as_of is None:
         return Finding("prices", Grade.NOTE, f"{text}, of an unknown date")

@@ -42,9 +42,7 @@ def hold_worst_case(
     """
     span = sending_span(services)
     amount = worst_case(profile, input_tokens=given, max_tokens=max_tokens, span=span)
-    held = (
-        response.reserved_nanos
-    )  # by the panel's one update, or before a wait: it stands, and so does what it pays for
+    held = response.reserved_nanos  # by the panel's one update, or before a wait: it stands, and so does its output
     if held:
         return Held(held, _fitting(profile, given, max_tokens, held, amount, span), tuple(response.days))
     hold = _reserve(thread, response, amount, max_tokens, services, provision)

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import psutil
 from bson import ObjectId
@@ -23,6 +23,20 @@ _SAMPLE_S = 1.0  # the process is looked at no more often
 QUEUE_LENGTH = "queue_length"
 
 
+_Fields = ParamSpec("_Fields")
+
+
+def _recorded(
+    note: Callable[Concatenate[Journal, _Fields], LogEvent],
+) -> Callable[Concatenate[Journal, _Fields], None]:
+    """`note` with the event written at once, under the same arguments."""
+
+    def write(journal: Journal, /, *args: _Fields.args, **fields: _Fields.kwargs) -> None:
+        journal.write_all([note(journal, *args, **fields)])
+
+    return write
+
+
 class Journal:
     """Writes log events. An event that cannot be written goes to the process's own log: no step fails for it."""
 
@@ -35,41 +49,9 @@ class Journal:
         self._memory_mb = 0.0
         self._queue_length: int | None = None
 
-    def write(
-        self,
-        component: Component,
-        event_type: str,
-        message: str,
-        *,
-        thread: Thread | None = None,
-        session_id: ObjectId | None = None,
-        level: LogLevel = LogLevel.INFO,
-        model: str | None = None,
-        iteration: int | None = None,
-        processing_time: float | None = None,
-        error: BaseException | None = None,
-        stack: str | None = None,
-        **details: Any,
-    ) -> None:
-        """Record one event; the arguments are those of `note`."""
-        event = self.note(
-            component,
-            event_type,
-            message,
-            thread=thread,
-            session_id=session_id,
-            level=level,
-            model=model,
-            iteration=iteration,
-            processing_time=processing_time,
-            error=error,
-            stack=stack,
-            **details,
-        )
-        self.write_all([event])
-
     def note(
         self,
+        /,
         component: Component,
         event_type: str,
         message: str,
@@ -107,6 +89,8 @@ class Journal:
             queue_length=self._queue_length,
             timestamp=self._clock(),
         )
+
+    write = _recorded(note)
 
     def write_all(self, events: Sequence[LogEvent]) -> None:
         """Record events that were noted, in one write."""

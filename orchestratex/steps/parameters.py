@@ -111,12 +111,10 @@ def note_served(response: Response, completion: Completion, services: Services, 
     profile, served = services.profile(response.model_name), completion.served_version
     if profile is None or served is None or profile.served_version == served:
         return
-    before = profile.served_version
-    swapped = services.store.swap_profile(
-        profile.model_name, {"served_version": before}, {"served_version": served}
-    )  # False: another call noted it first
+    name, before = profile.model_name, profile.served_version
+    is_first_to_note = services.store.swap_profile(name, {"served_version": before}, {"served_version": served})
     services.cache.forget()
-    if swapped and before is not None:
+    if is_first_to_note and before is not None:
         services.journal.write(
             Component.ORCHESTRATOR,
             "served_version_changed",

@@ -52,12 +52,15 @@ def role_schema(profile: Profile, role: Role, purpose: Purpose) -> dict[str, Any
 def output_limit(profile: Profile, response: Response, services: Services) -> int:
     """The most tokens that a reply may have: what its role is given, or what a cut-off reply before it asks for."""
     wanted = response.output_wanted or role_limit(response.role, response.purpose, services)
-    return min(max(wanted, least_output(profile.capabilities, response.effort)), profile.max_output_tokens)
+    return _with_room_to_think(profile, wanted, response.effort)
 
 
 def first_limit(profile: Profile, role: Role, purpose: Purpose, effort: Effort | None, services: Services) -> int:
     """The most tokens that a model's replies in a role are given at first, when it is asked for an effort."""
-    wanted = role_limit(role, purpose, services)
+    return _with_room_to_think(profile, role_limit(role, purpose, services), effort)
+
+
+def _with_room_to_think(profile: Profile, wanted: int, effort: Effort | None) -> int:
     return min(max(wanted, least_output(profile.capabilities, effort)), profile.max_output_tokens)
 
 

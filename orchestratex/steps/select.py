@@ -101,14 +101,14 @@ def _answer_step(thread: Thread) -> Step:
 def _rank(thread: Thread, services: Services) -> Ranking:
     profiles = services.usable_profiles()
     is_first = thread.current_iteration == 1
+    # only first answers teach what a model is worth
+    exploration = services.settings.exploration if is_first else 0.0
     question = Question(
         domain=thread.domain or Domain.GENERAL,
         language=thread.language,
         strategy=thread.options.selection_strategy,
         seed=thread.original_prompt,
-        exploration=services.settings.exploration
-        if is_first
-        else 0.0,  # first answers alone teach what a model is worth
+        exploration=exploration,
     )
     bonus = {}
     if thread.best_model_id is not None and not is_first:

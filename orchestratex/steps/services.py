@@ -101,9 +101,8 @@ class Services:
     heart: Heart
     journal: Journal
     cache: ProfileCache = field(repr=False)
-    withheld: dict[str, str] = field(
-        default_factory=dict, repr=False
-    )  # addresses whose keys are withheld, by model: told
+    # addresses whose keys are withheld, by model: told
+    withheld: dict[str, str] = field(default_factory=dict, repr=False)
     expectations: Expectations = field(default_factory=Expectations, repr=False)
     ending: threading.Event = field(default_factory=threading.Event, repr=False)  # set: begin no second call
     faults: FaultPoints = field(default_factory=NoFaultPoints, repr=False)

@@ -21,9 +21,8 @@ _WEIGHED = {
 
 def weigh(thread: Thread, services: Services) -> Move:
     """Put the panel's scores together, keep the best response so far, and decide whether to go on."""
-    leave_behind(
-        thread, services, keeps_assessments=True
-    )  # stragglers: before reading, so that none arrives in between
+    # stragglers go before anything is read, so that none arrives in between
+    leave_behind(thread, services, keeps_assessments=True)
     answer = _find_answer(thread, services)
     if answer is None:
         raise LookupError(f"thread {thread.id} has no answer in iteration {thread.current_iteration}")
