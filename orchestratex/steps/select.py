@@ -38,6 +38,7 @@ from orchestratex.rules.selection import (
     refinement_bonus,
 )
 from orchestratex.rules.shortfall import Kind, longer_limit
+from orchestratex.steps.counting import counted_evaluations
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.services import Services
 from orchestratex.steps.standby import MOST_MODELS, fall_back, room_needed
@@ -187,7 +188,7 @@ def _pending(thread: Thread, model: str, services: Services) -> Response:
     if thread.current_iteration == 1:
         return pending_response(thread, model, Role.PRIMARY, ResponseType.INITIAL, Purpose.ANSWER, services)
     best = next(score for score in thread.scores if score.response_id == thread.best_response_id)
-    evaluations = services.store.evaluations_of(thread.id, iteration=best.iteration, brief=True)
+    evaluations = counted_evaluations(thread, services, iteration=best.iteration)
     return pending_response(
         thread,
         model,

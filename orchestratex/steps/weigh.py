@@ -6,6 +6,7 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.thread import IterationScore, Thread
 from orchestratex.rules.flow import Decision, best_score, describe_panel, next_step
 from orchestratex.rules.scoring import Aggregate, aggregate, improvement_noise, panel_confidence, weigh_refinement
+from orchestratex.steps.counting import counted_evaluations
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import leave_behind
 from orchestratex.steps.services import Services
@@ -26,7 +27,7 @@ def weigh(thread: Thread, services: Services) -> Move:
     answer = _find_answer(thread, services)
     if answer is None:
         raise LookupError(f"thread {thread.id} has no answer in iteration {thread.current_iteration}")
-    evaluations = services.store.evaluations_of(thread.id, brief=True)
+    evaluations = counted_evaluations(thread, services)
     scores = _weigh_answer(thread, answer, evaluations, services)
     score = scores[-1]
     best = best_score(scores) or score
@@ -55,7 +56,7 @@ def weigh_arrived(thread: Thread, services: Services) -> Thread:
     if is_broken or thread.stop_reason in _WEIGHED or thread.stopped_at not in {Step.EVALUATE, Step.WEIGH}:
         return thread
     answer = _find_answer(thread, services)
-    evaluations = services.store.evaluations_of(thread.id, brief=True)
+    evaluations = counted_evaluations(thread, services)
     if answer is None or not any(evaluation.evaluated_response_id == answer.id for evaluation in evaluations):
         return thread
     scores = _weigh_answer(thread, answer, evaluations, services)

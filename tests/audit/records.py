@@ -138,12 +138,12 @@ class Records:
         return found
 
     def scores_of(self, response: Document) -> list[float]:
-        """What the panel's plain mean may be; nothing where nobody evaluated.
+        """The panel's plain mean; nothing where nobody evaluated in time.
 
-        An evaluation that arrived in the moment in which its panel was closed may count or not.
+        An evaluation that arrived in the moment in which its panel was closed does not count: its call is superseded.
         """
-        groups = (self._in_time(response), self.evaluations_of.get(response["_id"], []))
-        return [mean(_scores(group)) for group in groups if group]
+        in_time = self._in_time(response)
+        return [mean(_scores(in_time))] if in_time else []
 
     def is_scored(self, response: Document) -> bool:
         """Whether somebody evaluated it in time, so that it must have a score."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestratex.advance import cancel
-from orchestratex.domain.base import ResponseStatus, SelectionPhase, Step, ThreadStatus
+from orchestratex.domain.base import ResponseStatus, Role, SelectionPhase, Step, ThreadStatus
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import ContentRefusedError
@@ -201,3 +201,21 @@ def test_an_unscored_final_response_is_explained_by_its_selection() -> None:
     assert candidate.selection_reasoning == (
         f"no panel has scored its response; by its selection: {chosen.selection_reasoning}"
     )
+
+
+@pytest.mark.parametrize("iteration", [1, 2])
+def test_an_evaluation_that_comes_when_its_panel_is_closed_counts_nowhere(iteration: int) -> None:
+    world = World(settings=QUIET)
+    thread = world.submit(PROMPT, max_iterations=3)
+    work_until_evaluated(world, thread, iteration=iteration, count=3)
+    came = world.store.evaluations_of(thread.id, iteration=iteration)
+    late = next(call for call in world.store.pending_of(thread.id) if call.role is Role.EVALUATOR)
+    unlike = came[0].evaluation_criteria.model_copy(update={"accuracy": 1.0})
+    other = {"id": late.id, "evaluator_model": late.model_name, "evaluation_criteria": unlike, "overall_score": 1.0}
+    world.store.insert_evaluation(came[0].model_copy(update=other))
+
+    ended = stop_by_user(world, thread)
+
+    assert world.store.get_response(late.id).status is ResponseStatus.SUPERSEDED
+    assert ended.scores[-1].evaluators == 3
+    assert ended.scores[-1].score == pytest.approx(sum(each.overall_score for each in came) / 3)
