@@ -70,6 +70,7 @@ _STEP_BY_ROLE = {Role.PRIMARY: Step.RESPOND, Role.EVALUATOR: Step.EVALUATE, Role
 _AGAIN_S = 10.0  # a call of a thread that stands in line is looked at no more often
 _STALE_LOOK_S = 0.5  # a look at the thread that is older than this says nothing any more
 _CALL_MARGIN_S = 1.0  # the client's own time limits come first, they know more
+_NEVER_SENT: dict[str, object] = {"prompt_sent": None, "output_limit": None, "processing_duration": None}
 
 
 def run_call(response_id: ObjectId, build: BuildPrompt, services: Services, *, is_judged: bool = False) -> Called:
@@ -150,14 +151,18 @@ def _is_still_wanted(thread: Thread, response: Response, services: Services) -> 
 
 
 def _leave(thread: Thread, response: Response, services: Services) -> Called:
-    unsent = {"sent_at": None, "reserved_nanos": 0, "attempts_sent": response.attempts_sent}
+    unsent: dict[str, object] = {"sent_at": None, "reserved_nanos": 0, "attempts_sent": response.attempts_sent}
+    has_left = count_sent(response) > 0
+    if not has_left:  # it was marked as sent, and then nothing left
+        response = response.model_copy(update=_NEVER_SENT)
+        unsent |= _NEVER_SENT
     now = services.store.get_thread(thread.id)
     if _wants(now, response):  # it was ended and taken up again meanwhile, or stands in line
         services.store.update_response(response, unsent, is_release=True, delay_s=_AGAIN_S if now.is_queued else None)
         budget.settle(response, 0, services)
         return Called(CallState.LEFT, thread, why="its thread was taken up anew")
-    was_sent = {"processing_duration": since(response, services)} if response.prompt_sent is not None else {}
-    over = {**unsent, **was_sent, "status": ResponseStatus.SUPERSEDED}
+    lasted = {"processing_duration": since(response, services)} if has_left else {}
+    over = {**unsent, **lasted, "status": ResponseStatus.SUPERSEDED}
     if services.store.complete_response(response, over) is None:
         services.store.update_response(response, unsent, is_release=True)  # it was superseded by who moved the thread
     else:
@@ -302,9 +307,7 @@ def _send(sending: _Sending, lease: Lease, services: Services) -> Called:
         error: ProviderError = ProviderTimeoutError(model, f"no complete answer within {limit_s:g} s")
         return _conclude_failure(sending, error, services)
     except CallUnwantedError:
-        gates.give_up(sent, sending.passage, services)
-        unsent = sent.model_copy(update={"attempts_sent": count_sent(sent) - 1})
-        return _leave(thread, unsent, services)
+        return _leave_unsent(sending, services)
     except ProviderError as failure:
         return _conclude_failure(sending, failure, services)
     except Exception:
@@ -315,6 +318,13 @@ def _send(sending: _Sending, lease: Lease, services: Services) -> Called:
         return _save(sending, completion, lease, services)  # first of all: it is paid for
     finally:
         _report_success(sending, completion, services)
+
+
+def _leave_unsent(sending: _Sending, services: Services) -> Called:
+    """Take back that a request left: nothing did, and it says nothing about its model."""
+    gates.give_up(sending.response, sending.passage, services)
+    unsent = sending.response.model_copy(update={"attempts_sent": count_sent(sending.response) - 1})
+    return _leave(sending.thread, unsent, services)
 
 
 def _call_limit_s(services: Services) -> float:
@@ -347,11 +357,10 @@ def _conclude_late(sending: _Sending, outcome: Outcome, services: Services) -> N
         if isinstance(outcome, Completion):
             _report_success(sending, outcome, services)
             _keep_late(sending, sending.cost(outcome), services, completion=outcome)
+        elif isinstance(outcome, CallUnwantedError):
+            _leave_unsent(sending, services)
         elif isinstance(outcome, ProviderError):
-            if isinstance(outcome, CallUnwantedError):  # it never left, and says nothing about the model
-                gates.give_up(sending.response, sending.passage, services)
-            else:
-                gates.report_failure(sending.response, sending.passage, outcome, sending.estimated, services)
+            gates.report_failure(sending.response, sending.passage, outcome, sending.estimated, services)
             nothing = AttemptCost(nanos=0, source=CostSource.COMPUTED)
             _keep_late(sending, sending.charge_of(outcome) or nothing, services)
         else:

@@ -142,14 +142,15 @@ class Records:
 
         An evaluation that arrived in the moment in which its panel was closed does not count: its call is superseded.
         """
-        in_time = self._in_time(response)
+        in_time = self.evaluations_in_time(response)
         return [mean(_scores(in_time))] if in_time else []
 
     def is_scored(self, response: Document) -> bool:
         """Whether somebody evaluated it in time, so that it must have a score."""
-        return bool(self._in_time(response))
+        return bool(self.evaluations_in_time(response))
 
-    def _in_time(self, response: Document) -> list[Document]:
+    def evaluations_in_time(self, response: Document) -> list[Document]:
+        """What its panel brought before it was closed."""
         found = self.evaluations_of.get(response["_id"], [])
         return [each for each in found if self.responses[each["_id"]]["status"] == "completed"]
 

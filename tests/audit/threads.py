@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable
 
 from tests.audit.engine import Document, is_close, rule
-from tests.audit.records import ENDED, Records, is_answer, to_usd
+from tests.audit.records import ENDED, Records, is_answer, is_sent, to_usd
 
 THREADS = "conversation_threads"
 _ORDER = ("simple", "moderate", "complex", "expert")
@@ -17,6 +17,8 @@ _STATUSES = {
     "weigh": {"criticism"},
     "refine": {"refining"},
 }
+
+_CUT_SHORT = {"cancelled", "deadline"}
 
 
 @rule(THREADS)
@@ -197,10 +199,19 @@ def stopped_without_improvement_it_has_tried(thread: Document, _records: Records
 
 
 @_stopped_for("nothing_severe")
-def stopped_with_nothing_severe_no_two_evaluators_name_any(thread: Document, records: Records) -> bool:
-    panel = records.evaluations_of.get(thread["best_response_id"], [])
+def stopped_with_nothing_severe_no_two_evaluators_agree_on_any(thread: Document, records: Records) -> bool:
+    panel = records.evaluations_in_time(records.responses[thread["best_response_id"]])
     severe = [each for each in panel if any(point["severity"] != "minor" for point in each["criticisms"])]
-    return len(severe) < 2
+    worst = [_marked_down_most(each["evaluation_criteria"]) for each in severe]
+    if len(panel) == 1:
+        return not severe
+    return all(one.isdisjoint(other) for number, one in enumerate(worst) for other in worst[:number])
+
+
+def _marked_down_most(criteria: Document) -> set[str]:
+    """An evaluator's lowest criteria, each within a point of the lowest."""
+    lowest = min(criteria.values())
+    return {name for name, score in criteria.items() if score <= lowest + 1}
 
 
 @_stopped_for("failed")
@@ -334,7 +345,10 @@ def its_submission_is_told_once(thread: Document, records: Records) -> bool:
 
 @rule(THREADS)
 def the_opening_of_each_panel_is_told(thread: Document, records: Records) -> bool | None:
-    panels = {call["iteration_number"] for call in records.responses_in[thread["_id"]] if call["role"] == "evaluator"}
+    """A panel whose thread ended before it was opened never asked anybody: nothing was opened."""
+    calls = [call for call in records.responses_in[thread["_id"]] if call["role"] == "evaluator"]
+    is_whole = thread["stop_reason"] not in _CUT_SHORT and not thread["retries"]
+    panels = {call["iteration_number"] for call in calls if is_whole or is_sent(call)}
     told = {event["iteration_number"] for event in records.events_of[thread["_id"], "panel_opened"]}
     return panels <= told if panels else None
 

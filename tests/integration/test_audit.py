@@ -173,13 +173,7 @@ def run_once(servers: Servers, tmp_path: Path) -> Findings:
 
 def test_every_field_of_a_varied_run_is_true(servers: Servers, tmp_path: Path) -> None:
     findings = run_once(servers, tmp_path)
-    broken = set(findings.broken)
-    if broken:  # moments between two writes differ from run to run; what is wrong is wrong in the next one, too
-        print(findings.describe())
-        (tmp_path / "again").mkdir()
-        again = run_once(servers, tmp_path / "again")
-        broken &= set(again.broken)
 
     asked = {f"{each.collection}: {each.name}" for each in RULES}
-    assert not broken, findings.describe()
+    assert not findings.broken, findings.describe()
     assert len(set(findings.judged) & asked) > 0.95 * len(asked), sorted(asked - set(findings.judged))

@@ -590,6 +590,22 @@ def test_a_retry_that_stands_in_line_at_its_panel_makes_no_call() -> None:
     assert world.store.get_thread(thread.id).scores[0].evaluators == 7
 
 
+def test_a_call_that_was_marked_as_sent_and_never_left_is_kept_as_unsent() -> None:
+    def reply(request: CompletionRequest) -> str:
+        cancel(thread.id, world.services)
+        raise CallUnwantedError(request.model_name, "its thread went on without it; nothing was sent")
+
+    world = World(reply)
+    thread = world.submit(PROMPT)
+    world.run()
+
+    (response,) = world.store.responses_of(thread.id)
+    assert response.status is ResponseStatus.SUPERSEDED
+    assert (response.attempts_sent, response.sent_at, response.prompt_sent, response.output_limit) == (0, *[None] * 3)
+    assert (response.processing_duration, response.cost, response.tokens_used) == (None, None, None)
+    assert world.store.get_session(thread.session_id).held_nanos == 0
+
+
 def test_a_call_that_never_left_says_nothing_about_its_model() -> None:
     slow = Slow()
 
@@ -616,6 +632,8 @@ def test_a_call_that_never_left_says_nothing_about_its_model() -> None:
     opened = world.services.breaker.record(response.model_name, ok=False)  # the fifth in a row
 
     assert opened is BreakerState.OPEN
+    (response,) = world.store.responses_of(thread.id)
+    assert (response.attempts_sent, response.prompt_sent, response.processing_duration) == (0, None, None)
     assert world.store.get_session(thread.session_id).total_cost_nanos == 0
     assert world.store.get_session(thread.session_id).held_nanos == 0
 
