@@ -1,4 +1,4 @@
-"""Ask the small real models that are served and print the table: python -m tests.realmodel [--prompts 60]"""
+"""Ask the small real models that are served and print the table: python -m tests.realmodel [--prompts 66]"""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLUMNS = (
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.realmodel")
-    parser.add_argument("--prompts", type=int, default=60, help="threads a model and setting")
+    parser.add_argument("--prompts", type=int, default=66, help="threads a model and setting")
     parser.add_argument("--models", nargs="*", default=[model.name for model in MODELS])
     parser.add_argument("--schema", choices=("on", "off", "both"), default="both")
     parser.add_argument("--iterations", type=int, default=1, help="above 1: the answers are refined, too")

@@ -1,4 +1,4 @@
-"""What the real models are asked: six domains, ten prompts each, answerable in a few lines."""
+"""What the real models are asked: six domains, eleven prompts each, answerable in a few lines."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ PROMPTS: Final[dict[str, tuple[str, ...]]] = {
         "Write a regular expression that matches a date such as 2024-05-31.",
         "Show the smallest valid XML document with one <answer> element that holds the text hi.",
         "Which Git command shows the last three commits? Give the command alone.",
+        "Write a Bash command that counts the lines of all .txt files in this folder.",
     ),
     "creative": (
         "Write a haiku about rain.",
@@ -28,6 +29,7 @@ PROMPTS: Final[dict[str, tuple[str, ...]]] = {
         "Write a riddle whose answer is a mirror.",
         "Describe autumn to someone who has never seen it, in two sentences.",
         "Write a limerick about a cat that learns to type.",
+        "Write a two-line birthday wish for a neighbour.",
     ),
     "factual": (
         "Name the noble gas with the smallest atomic number.",
@@ -40,6 +42,7 @@ PROMPTS: Final[dict[str, tuple[str, ...]]] = {
         "How many bones does an adult human have?",
         "What causes the tides? Answer in two sentences.",
         "In which year did the Berlin Wall fall?",
+        "Which metal is liquid at room temperature?",
     ),
     "math": (
         "What is 17 * 24? Show one line of working and the result.",
@@ -52,6 +55,7 @@ PROMPTS: Final[dict[str, tuple[str, ...]]] = {
         "What is the probability of throwing a six with one fair die?",
         "Simplify the fraction 42/56.",
         "What is the next number: 2, 6, 12, 20, 30?",
+        "What is 15 % of 80?",
     ),
     "translation": (
         "Translate into French: The train leaves at nine.",
@@ -64,6 +68,7 @@ PROMPTS: Final[dict[str, tuple[str, ...]]] = {
         "Translate into English: ¿Cuánto cuesta este libro?",
         "Translate into French: She has lived here for ten years.",
         "Translate into German: Please answer by Friday.",
+        "Translate into Spanish: The shop opens at ten.",
     ),
     "sentiment": (
         "Is this review positive, negative or mixed? The food was great, but the waiter was rude.",
@@ -76,11 +81,12 @@ PROMPTS: Final[dict[str, tuple[str, ...]]] = {
         "Does the customer want to come back? Clean room, friendly staff, we will book again.",
         "Rate the sentiment from 1 to 5: The battery dies after two hours.",
         "Rate the sentiment from 1 to 5: Quick delivery and exactly as described.",
+        "Classify the mood in one word: My team lost the final in the last minute.",
     ),
 }
 
 
 def interleave(count: int) -> list[tuple[str, str]]:
     """The first `count` prompts with their domains, the domains in turn; from the start again when they are used up."""
-    rows = [(domain, prompts[at]) for at in range(10) for domain, prompts in PROMPTS.items()]
+    rows = [(domain, prompts[at]) for at in range(11) for domain, prompts in PROMPTS.items()]
     return [rows[at % len(rows)] for at in range(count)]
