@@ -285,11 +285,12 @@ BOUNDED = {
     "orchestratex.providers.problems",
     "orchestratex.local.processes",
 }
-BOUNDED_TABLES = {
+BOUNDED_TABLES = {  # the same of tables; the sandbox's paths are matched from their beginning, and are readers above
     "orchestratex.rules.domains",
     "orchestratex.rules.prose",
     "orchestratex.providers.sizes",
     "orchestratex.local.versions",
+    "orchestratex.sandbox.dialects",
 }
 
 
