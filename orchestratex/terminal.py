@@ -13,8 +13,9 @@ import sys
 from typing import Final
 
 # All that has no look of its own: controls but line feed and tab, soft hyphen, fillers, directions, zero widths, line
-# and paragraph separators, variation selectors, joiners of hieroglyphs, tags, halves of surrogate pairs.
-_HIDDEN: Final = (
+# and paragraph separators, variation selectors, joiners of hieroglyphs, tags, halves of surrogate pairs. For a
+# pattern's class of characters.
+HIDDEN: Final = (
     r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
     r"\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
     r"\U00013430-\U00013440\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff"
@@ -33,8 +34,8 @@ _NEEDED: Final = (
     rf"|(?<=[{_IDEOGRAPHS}])[\ufe00-\ufe02\U000e0100-\U000e01ef]"
     r"|(?<=[\u1820-\u18aa])[\u180b-\u180d\u180f]"
 )
-_ANY: Final = re.compile(f"[{_HIDDEN}]")
-_UNNEEDED: Final = re.compile(f"(?P<needed>{_NEEDED})|[{_HIDDEN}]")
+_ANY: Final = re.compile(f"[{HIDDEN}]")
+_UNNEEDED: Final = re.compile(f"(?P<needed>{_NEEDED})|[{HIDDEN}]")
 
 
 def escape(text: str) -> str:

@@ -27,6 +27,7 @@ class ConnectionLimits:
     connections: int = 4000  # of all clients together
     header_s: float = 10.0  # from the connection's or the request's first byte to the end of its header
     body_s: float = 30.0  # from the end of the header to the end of the body
+    answer_s: float = 30.0  # for taking an answer that is there
     backlog: int = _MOST_BACKLOG  # who waits to be accepted
 
     @classmethod
@@ -57,15 +58,17 @@ def make_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
 
 
 class _Bounded(H11Protocol):
-    """Closes whom it cannot serve, and who does not come to the end of a request."""
+    """Closes whom it cannot serve, who does not come to the end of a request, and who does not take the answer."""
 
     limits: ConnectionLimits
     _deadline: asyncio.TimerHandle | None = None
     _phase: Any = None  # of the request that the deadline is for
+    _taking: asyncio.TimerHandle | None = None  # runs while bytes wait for the client to take them
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let a client in, or tell it that there are too many."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # we are told of every byte that waits
         if len(self.connections) > self.limits.connections:
             _log.warning("refusing connections: %s are open and may be", self.limits.connections)
             self._end(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open; try again later")
@@ -75,7 +78,19 @@ class _Bounded(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
         self._stop_watching()
+        self._stop_taking()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Give the client its time to take what waits: closing, too, would wait for that."""
+        super().pause_writing()
+        self._stop_taking()
+        self._taking = self.loop.call_later(self.limits.answer_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """All is taken."""
+        self._stop_taking()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Read on; what comes from a client that was told to go is not read."""
@@ -109,6 +124,11 @@ class _Bounded(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _stop_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
 
     def _give_up(self) -> None:
         part = "header" if self._phase is h11.IDLE else "body"

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from bson import ObjectId
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 from orchestratex.domain.base import FinishReason, SessionStatus, StopReason, ThreadStatus, to_usd
-from orchestratex.domain.inputs import CostLimit, Truth, UserId, WantedScore
+from orchestratex.domain.inputs import CostLimit, Strict, Truth, UserId, WantedScore
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.flow import best_score, describe_best_panel, describe_panel
@@ -33,18 +33,14 @@ class NewThread(ThreadRequest):
     cost_limit: CostLimit | None = Field(default=None, description="US dollars, of the session that is opened")
 
 
-class ThreadChange(BaseModel):
+class ThreadChange(Strict):
     """What a user may say of a completed thread."""
-
-    model_config = ConfigDict(extra="forbid")
 
     user_accepted: Truth
 
 
-class SessionChange(BaseModel):
+class SessionChange(Strict):
     """What a user may say of a session."""
-
-    model_config = ConfigDict(extra="forbid")
 
     user_satisfaction: WantedScore
 

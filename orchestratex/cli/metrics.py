@@ -123,13 +123,17 @@ def _roll_all(since: datetime | None, until: datetime | None, services: Services
 def _print_csv(windows: Sequence[Mapping[str, Any]]) -> None:
     """A row a window, the earliest first; a column a figure, named by its path."""
     import csv
-    import sys
+    import io
+
+    from orchestratex.cli.output import print_line
 
     rows = [_flatten(window) for window in reversed(windows)]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(sys.stdout, names, restval="", lineterminator="\n")
+    written = io.StringIO()
+    writer = csv.DictWriter(written, names, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+    print_line(written.getvalue().removesuffix("\n"))
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from orchestratex.domain.base import MAX_ITERATIONS, ModelName
 
@@ -29,6 +38,13 @@ def _require_truth(value: Any) -> Any:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
+
+
+def _require_few(names: Any) -> Any:
+    """Looked at before the entries: a problem of each of a million would be told, at a kilobyte a problem."""
+    if isinstance(names, list | tuple) and len(names) > MAX_NAMES:
+        raise ValueError(f"must have at most {MAX_NAMES} entries, not {len(names)}")
+    return names
 
 
 def _require_unique(names: list[str]) -> list[str]:
@@ -57,6 +73,7 @@ Truth = Annotated[bool, BeforeValidator(_require_truth)]
 ModelNames = Annotated[
     list[ModelName],
     AfterValidator(_require_unique),
+    BeforeValidator(_require_few),
     Field(max_length=MAX_NAMES, json_schema_extra={"uniqueItems": True}),
 ]
 Iterations = Annotated[int, Field(ge=1, le=MAX_ITERATIONS), _A_NUMBER]
@@ -64,6 +81,20 @@ WantedScore = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False), _A_NUMBE
 CostLimit = Annotated[float, Field(ge=0, le=MAX_COST_LIMIT, allow_inf_nan=False), _A_NUMBER]
 DeadlineS = Annotated[float, Field(ge=1, allow_inf_nan=False), _A_NUMBER]
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class Strict(BaseModel):
+    """What a caller may say: fields that it does not have are refused. One of them is told, however many there are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_one_unknown(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        rest = set([name for name in data if name not in cls.model_fields][1:])
+        return {name: value for name, value in data.items() if name not in rest} if rest else data
 
 
 def describe_problem(error: Mapping[str, Any], *, skip: int = 0) -> tuple[str, str]:

@@ -8,32 +8,45 @@ import string
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from html.entities import html5
 from typing import Any, Final
+
+from orchestratex.terminal import HIDDEN
 
 EXCERPT: Final = 300  # characters of a provider's words that we repeat
 _SHORTEST_KEY: Final = 8  # shorter "keys" are placeholders and may be words
 _WINDOW: Final = 20_000  # characters that are looked at for an excerpt
-_LONGEST_SPELLING: Final = 12  # characters that one character of a key is written in at most, where a server means it
+_LONGEST_SPELLING: Final = 16  # characters that one character of a key is written in at most, where a server means it
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MASK: Final = "***"
+_SIGNS: Final = rf"{HIDDEN}\n\t"  # not seen, so that they may stand anywhere in a key
+_WIDE: Final = r"\uff01-\uff5e"  # ASCII's signs as wide as ideographs
 _ESCAPE: Final = re.compile(  # every run in it is bounded: an open one would be read again from each of its places
-    r"%(?:25)?([0-9a-f]{2})|\\{1,4}(?:u00|x)([0-9a-f]{2})|&#x0{0,4}([0-9a-f]{1,2});|&#0{0,4}([0-9]{1,3});"
-    r"|&(amp|lt|gt|quot|apos);|\\{1,4}(?=[/\"'])"
-    r"|[\u00ad\u200b-\u200f\u2060-\u2064\ufeff\r\n\t]",  # signs that are not seen, which may break a key
+    r"%(?:25){0,3}(?:u00)?([0-9a-f]{2})|\\{1,4}(?:(?-i:U)000000|u\{0{0,4}|u00|x)([0-9a-f]{2})\}?"
+    r"|&#x0{0,6}([0-9a-f]{1,2})(?![0-9a-f]);?|&#0{0,6}([0-9]{1,3})(?![0-9]);?|&([a-z]{2,31});"
+    r"|\\{1,4}([0-3][0-7]{2})|\\{1,4}(?=[/\"'])"
+    rf"|[{_SIGNS}]",
     re.IGNORECASE,
 )
-_ESCAPES: Final = re.compile(
-    rb"%[0-9A-Fa-f]{2}|\\[ux/\"']|&[#a-z]|\xc2\xad|\xe2\x80[\x8b-\x8f]|\xe2\x81[\xa0-\xa4]|\xef\xbb\xbf"
+_SUSPECT: Final = re.compile(  # of what _ESCAPE finds, what JSON needs for nothing else; a NUL: not in UTF-8
+    rb"%(?:25|u00)?[0-9A-Fa-f]{2}|\\(?:[uxUbf0-3/\"'\\])|&[#A-Za-z]|[\x00\x7f]"
 )
-_ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
-_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # unlike lower() it keeps every place
+_SUSPECT_SIGN: Final = re.compile(f"[{HIDDEN}{_WIDE}]")
+_BREAKS: Final = (b"\\n", b"\\r", b"\\t")  # of lines, as JSON writes them
+_ENTITIES: Final = {
+    name.removesuffix(";"): sign for name, sign in html5.items() if len(sign) == 1 and sign in string.punctuation
+}
+_LOWER: Final = str.maketrans(  # unlike lower() it keeps every place
+    {chr(0xFF01 + place): chr(0x21 + place).lower() for place in range(0x5E)}
+    | dict(zip(string.ascii_uppercase, string.ascii_lowercase, strict=True))
+)
 
 
 class Mask:
     """Hides keys in every spelling that a server may repeat them in.
 
-    Plain in any case, percent-encoded, JSON- and HTML-escaped, broken by signs that are not seen, these mixed, in hex,
-    and base64 wherever in it the key begins.
+    Plain in any case and width, percent-encoded, escaped as in JSON, HTML and other languages, broken by signs that are
+    not seen, these mixed, in hex, and base64 wherever in it the key begins.
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
@@ -66,10 +79,14 @@ class Mask:
 
     def _is_suspect(self, content: bytes) -> bool:
         """Whether a key may stand there: looked for cheaply, since hardly any answer holds one."""
-        if _ESCAPES.search(content):
+        if _SUSPECT.search(content):
             return True
-        lowered = content.lower()
-        return any(form.encode() in lowered for form in self._forms)
+        if not content.isascii() and _SUSPECT_SIGN.search(content.decode(errors="replace")):
+            return True
+        lowered = unbroken = content.lower()
+        for each in _BREAKS:
+            unbroken = unbroken.replace(each, b"")
+        return any(form.encode() in text for form in self._forms for text in (lowered, unbroken))
 
 
 def clean(text: str) -> str:
@@ -117,7 +134,10 @@ def _read_escape(found: re.Match[str]) -> str:
     hexadecimal = found[1] or found[2] or found[3]
     if hexadecimal:
         return chr(int(hexadecimal, 16))
-    return chr(int(found[4])) if found[4] else _ENTITIES.get((found[5] or "").lower(), "")
+    if found[4] or found[6]:
+        return chr(int(found[4])) if found[4] else chr(int(found[6], 8))
+    name = found[5] or ""
+    return _ENTITIES.get(name) or _ENTITIES.get(name.lower(), "")
 
 
 def _find_spans(text: str, forms: Iterable[str]) -> list[tuple[int, int]]:

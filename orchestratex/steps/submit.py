@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from bson import ObjectId
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from orchestratex.domain.base import (
     MAX_PROMPT_CHARS,
@@ -23,6 +23,7 @@ from orchestratex.domain.inputs import (
     DeadlineS,
     Iterations,
     ModelNames,
+    Strict,
     UserId,
     WantedScore,
     describe_problem,
@@ -44,12 +45,10 @@ _log = logging.getLogger(__name__)
 _LISTED = 12  # names in a message
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Options(_Strict):
+class Options(Strict):
     """What a caller may ask for; None leaves the session's setting, or the default."""
+
+    model_config = ConfigDict(frozen=True)
 
     max_iterations: Iterations | None = Field(default=None, description="1-10 rounds")
     quality_threshold: WantedScore | None = Field(default=None, description="stop at this score, 1-10")
@@ -82,7 +81,7 @@ class ThreadRequest(Options):
     context: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
 
 
-def parse_request(kind: type[_Strict], data: object) -> Any:
+def parse_request(kind: type[Strict], data: object) -> Any:
     """Validate a caller's data. Raises InputError naming the field and its limit."""
     try:
         return kind.model_validate(data)

@@ -96,8 +96,8 @@ def test_a_service_gets_no_secret_that_it_does_not_need() -> None:
         "init": {"orchestratex_mongodb_uri"},
         "sandbox": set(),
         "api": services,
-        "beat": services,
-        "flower": services,
+        "beat": {"orchestratex_redis_url"},
+        "flower": {"orchestratex_redis_url"},
     }
 
     assert {name: set(SERVICES[name].get("secrets", [])) for name in needed} == needed

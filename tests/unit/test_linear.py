@@ -10,28 +10,40 @@ import json
 import pkgutil
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pydantic import SecretStr
 
 import orchestratex
-from orchestratex.browsers import is_loopback
+from orchestratex.api.bodies import check_json
+from orchestratex.browsers import is_loopback, refuse
 from orchestratex.cli.batch import read_batch
 from orchestratex.cli.inputs import parse_id, parse_session, parse_thread
 from orchestratex.cli.output import shorten
 from orchestratex.domain.base import Severity
 from orchestratex.domain.evaluation import Criticism
+from orchestratex.domain.inputs import describe_problem, parse_moment
 from orchestratex.local.output import PrefixedOutput, read_tail
 from orchestratex.providers.addresses import check_base_url, is_forbidden
-from orchestratex.providers.http import whole_text
+from orchestratex.providers.base import CompletionRequest
+from orchestratex.providers.dialects import DIALECTS
+from orchestratex.providers.http import HttpClient, Reply, whole_text
+from orchestratex.providers.listing import find_row, find_rows
+from orchestratex.providers.masking import Mask
+from orchestratex.providers.origins import KeyOrigins
+from orchestratex.providers.problems import find_error, status_error
+from orchestratex.providers.stating import read_row
+from orchestratex.providers.waits import read_retry_after
 from orchestratex.rules import markers, prompts
 from orchestratex.rules.analysis import analyse_prompt
 from orchestratex.rules.pricing import estimate_tokens
 from orchestratex.rules.prompts import answer_prompt, evaluate_prompt, hide_author
 from orchestratex.rules.replies import parse_answer, parse_assessment, parse_evaluation, parse_refinement
+from orchestratex.rules.sameness import is_same_text
 from orchestratex.rules.sent import read_sent
 from orchestratex.sandbox.brain import play
 from orchestratex.sandbox.calls import read_object
@@ -111,6 +123,36 @@ def _plan(text: str) -> object:
 
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MASK = Mask(["sk-secret-0123456789"])
+
+
+def _cut(text: str) -> Iterator[str]:
+    return (text[start : start + 20] for start in range(0, len(text), 20))
+
+
+class _Replies(HttpClient):
+    """Answers every request with one body."""
+
+    def __init__(self, body: dict[str, object]) -> None:
+        super().__init__(pool_size=1, connect_timeout_s=1, read_timeout_s=1, max_bytes=1)
+        self._body = body
+
+    def post(self, model: str, url: str, body: Mapping[str, object], headers: Mapping[str, str]) -> Reply:
+        return Reply(self._body, None)
+
+
+def _complete(dialect: str, body: dict[str, object]) -> object:
+    provider = DIALECTS[dialect](_Replies(body), base_url="http://127.0.0.1", api_key=SecretStr("sk-secret-0123456789"))
+    return provider.complete(
+        CompletionRequest(
+            model_name="m", model_version="m", system="s", user="u", max_tokens=9, idempotency_key="abc.1"
+        )
+    )
+
+
+def _fail(content: bytes) -> object:
+    return status_error("m", 400, content, MASK, sent_bytes=9, request_id=None, retry_after_s=None)
+
 
 READERS: dict[str, Read] = {
     "the analysis of prompts": analyse_prompt,  # cleaning, code, domain, difficulty, language
@@ -128,7 +170,41 @@ READERS: dict[str, Read] = {
     "a host that is forbidden": is_forbidden,
     "an address": check_base_url,
     "an address behind its scheme": lambda text: check_base_url(f"http://{text}/v1"),
+    "whether texts are the same": lambda text: is_same_text(text, f"{text}a"),
     "halves of surrogate pairs": whole_text,
+    "keys in a text": MASK.hide,
+    "keys in an excerpt": MASK.excerpt,
+    "keys in a reply": lambda text: MASK.hide_all(text.encode("utf-8", "replace"), {"a": text, text: [text]}),
+    "keys in many texts": lambda text: MASK.hide_all(text.encode("utf-8", "replace"), list(_cut(text))),
+    "a provider's text": lambda text: _complete("openai", {"choices": [{"message": {"content": text}}], "id": text}),
+    "a provider's parts": lambda text: _complete(
+        "openai", {"choices": [{"message": {"content": [{"type": "text", "text": part} for part in _cut(text)]}}]}
+    ),
+    "a provider's refusal": lambda text: _complete("openai", {"choices": [{"message": {"refusal": text}}]}),
+    "a provider's reasons": lambda text: _complete("openai", {"choices": [{"finish_reason": text, "error": text}]}),
+    "Anthropic's blocks": lambda text: _complete(
+        "anthropic", {"content": [{"type": "text", "text": part} for part in _cut(text)], "stop_reason": text}
+    ),
+    "Google's candidates": lambda text: _complete(
+        "google", {"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": text}]}
+    ),
+    "a provider's error": lambda text: _fail(text.encode("utf-8", "replace")),
+    "a provider's error in JSON": lambda text: _fail(
+        json.dumps({"error": dict.fromkeys(("message", "code", "type", "param", "raw", "loc"), text)}).encode()
+    ),
+    "a provider's many errors": lambda text: _fail(json.dumps({"error": {"details": list(_cut(text))}}).encode()),
+    "an error in an answer": lambda text: find_error("m", {"error": {"message": text, "code": text}}, MASK),
+    "how long to wait": lambda text: read_retry_after({"Retry-After": text, "retry-after-ms": text}),
+    "a list of models": lambda text: find_row("m", find_rows("m", {"data": [{"id": text, "aliases": [text]}]})),
+    "a long list of models": lambda text: find_row("m", find_rows("m", list(_cut(text)))),
+    "what a model takes": lambda text: read_row({"supported_parameters": list(_cut(text)), "reasoning": {}}),
+    "the origin of a key": lambda text: KeyOrigins({}).why_withheld("openai", f"https://{text}"),
+    "a body": lambda text: check_json(text.encode("utf-8", "replace")),
+    "a text in a body": lambda text: check_json(json.dumps({"prompt": text}).encode()),
+    "a browser's headers": lambda text: refuse("POST", "localhost", origins=[f"http://{text}"], sites=[text]),
+    "a host that is asked for": lambda text: refuse("GET", text, origins=[], sites=[]),
+    "a moment": parse_moment,
+    "what is wrong": lambda text: describe_problem({"loc": (text,), "msg": text}),
     "lines for the terminal": escape,
     "text for the terminal": escape_prose,
     "text in JSON": dump_json,
@@ -209,6 +285,13 @@ BOUNDED = {
     "orchestratex.providers.problems",
     "orchestratex.local.processes",
 }
+BOUNDED_TABLES = {  # the same of tables; the sandbox's paths are matched from their beginning, and are readers above
+    "orchestratex.rules.domains",
+    "orchestratex.rules.prose",
+    "orchestratex.providers.sizes",
+    "orchestratex.local.versions",
+    "orchestratex.sandbox.dialects",
+}
 
 
 def _uses_by_pattern() -> dict[str, tuple[re.Pattern[str], set[str]]]:
@@ -219,10 +302,26 @@ def _uses_by_pattern() -> dict[str, tuple[re.Pattern[str], set[str]]]:
             continue
         module = importlib.import_module(info.name)
         patterns = {name: value for name, value in vars(module).items() if isinstance(value, re.Pattern)}
+        held = {
+            f"{name}[{place}]": (pattern, {"search", "match"})
+            for name, value in vars(module).items()
+            for place, pattern in enumerate(_patterns_in(value))
+            if info.name not in BOUNDED_TABLES and not name.startswith("__")
+        }
+        found |= {f"{info.name}.{name}": uses for name, uses in held.items()}
         methods = _attributes(module) if patterns else {}
         for name in patterns.keys() & methods.keys():
             found[f"{info.name}.{name}"] = patterns[name], methods[name]
     return dict(sorted(found.items()))
+
+
+def _patterns_in(value: object) -> Iterator[re.Pattern[str]]:
+    """The patterns of a table."""
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        if isinstance(each, re.Pattern) and isinstance(each.pattern, str):
+            yield each
+        else:
+            yield from _patterns_in(each)
 
 
 def _attributes(module: ModuleType) -> dict[str, set[str]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 import uvicorn
+from starlette.types import ASGIApp
 
 from orchestratex.api.app import create_app
 from orchestratex.api.connections import ConnectionLimits, make_protocol
@@ -44,9 +45,15 @@ Serve = Callable[[Services], str]
 
 @contextmanager
 def serve(services: Services, limits: ConnectionLimits | None = None) -> Iterator[str]:
+    with serve_app(create_app(services), limits or ConnectionLimits()) as address:
+        yield address
+
+
+@contextmanager
+def serve_app(app: ASGIApp, limits: ConnectionLimits) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    protocol = make_protocol(limits or ConnectionLimits())
-    config = uvicorn.Config(create_app(services), http=protocol, log_level="warning", log_config=None, lifespan="off")
+    protocol = make_protocol(limits)
+    config = uvicorn.Config(app, http=protocol, log_level="warning", log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from orchestratex.api.connections import ConnectionLimits
 from orchestratex.api.seldom import Seldom
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
-from tests.unit.api.conftest import serve
+from tests.unit.api.conftest import serve, serve_app
 
 if TYPE_CHECKING:
     from tests.support import World
 
 BODY = b'{"prompt": "What is a monad?"}'
-QUICK = ConnectionLimits(connections=8, header_s=0.3, body_s=0.3)
+QUICK = ConnectionLimits(connections=8, header_s=0.3, body_s=0.3, answer_s=0.3)
 PATIENCE_S = 10.0
 
 
@@ -148,6 +150,35 @@ def test_who_sends_no_whole_body_is_closed(world: World, connect: Connect, sent:
 
     assert read_to_end(connection).startswith(b"HTTP/1.1 408")
     assert written(world) == []
+
+
+def test_who_does_not_take_its_answer_is_closed() -> None:
+    size, is_gone = 40_000_000, threading.Event()  # more than the system keeps for a client
+
+    async def answer(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+        await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
+        if (await receive())["type"] == "http.disconnect":
+            is_gone.set()
+
+    with (
+        serve_app(answer, QUICK) as address,
+        closing(socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])))) as connection,
+    ):
+        connection.sendall(head("/", "GET"))
+
+        assert is_gone.wait(PATIENCE_S)
+        assert len(read_to_end(connection)) < size
+
+
+def test_who_takes_its_answer_in_time_gets_all_of_it(connect: Connect) -> None:
+    connection = connect()
+    connection.sendall(head("/docs/swagger-ui-bundle.js", "GET", Connection="close"))
+
+    header, _, body = read_to_end(connection).partition(b"\r\n\r\n")
+
+    assert f"content-length: {len(body)}".encode() in header.lower()
 
 
 def test_who_is_refused_before_its_body_is_closed_too(connect: Connect) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bson import encode
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from orchestratex.api.views import NewThread, SessionChange, ThreadChange
 from orchestratex.domain.base import MAX_PROMPT_CHARS
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import Response
@@ -18,6 +19,7 @@ from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.cleaning import clean_prompt
 from orchestratex.rules.prompts import answer_prompt, evaluate_prompt
+from orchestratex.steps.submit import SessionRequest
 from tests.make import make_answer, make_evaluation, make_profile, make_thread
 
 if TYPE_CHECKING:
@@ -65,6 +67,23 @@ def test_what_is_recorded_of_the_largest_prompt_stays_below_4_mb_a_document(char
     sizes = [count_bytes([each]) for each in (thread, response, evaluation)]
 
     assert max(sizes) < MAX_BYTES
+
+
+@pytest.mark.parametrize("kind", [NewThread, SessionRequest, ThreadChange, SessionChange])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"preferred_models": [""] * 100_000},
+        {"excluded_models": [{}] * 100_000, "evaluators": [0] * 100_000},
+        {f"field {number}": 0 for number in range(100_000)},
+    ],
+    ids=["empty names", "no names", "unknown fields"],
+)
+def test_a_body_has_few_problems_however_much_is_wrong_with_it(kind: type[BaseModel], body: dict[str, object]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate(body)
+
+    assert caught.value.error_count() < 5
 
 
 @pytest.mark.parametrize("char", WIDEST.values(), ids=WIDEST)

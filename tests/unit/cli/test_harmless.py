@@ -6,15 +6,19 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import typer
 
+from orchestratex.advance import cancel
+from orchestratex.cli.main import app
 from orchestratex.domain.base import Component
 from orchestratex.domain.thread import Thread
 from orchestratex.local.output import PrefixedOutput
+from tests.make import make_metrics
 from tests.support import World
 from tests.unit.test_terminal import is_hidden
 
@@ -24,6 +28,19 @@ if TYPE_CHECKING:
 EVIL = (
     "\x1b]0;title\x07\x9b2J\x85\r\u202egnp.exe\u2066\u200b\u200d\ufeff\u2028\U000e0041\U000e0100\xad[bold]done[/bold]"
 )
+HIDDEN = "\u202egnp.exe\u2066\u200b\ufeff\u2028\U000e0041"  # no control characters, which profiles refuse
+OWN = {
+    "model_name": "own",
+    "provider": f"me{HIDDEN}",
+    "model_version": f"v{HIDDEN}",
+    "api_endpoint": "http://127.0.0.1:9/v1",
+    "api_key_required": False,
+    "specialties": ["coding"],
+    "max_context_length": 8192,
+    "cost_per_input_token": 0,
+    "cost_per_output_token": 0,
+    "rate_limits": {"requests_per_minute": 1, "tokens_per_minute": 1},
+}
 Fill = Callable[[tuple[str, ...], str], list[str]]
 ARGUMENT = EVIL + "\udc9b"  # a byte that is not UTF-8, as Python reads arguments
 
@@ -38,6 +55,8 @@ def spoil(world: World) -> Thread:
     profile = world.store.profiles()[0]
     changes = {"provider": EVIL, "model_version": EVIL, "api_endpoint": f"http://{EVIL}/"}
     assert world.store.write_profiles([], {profile.model_name: changes})
+    usage = {"times_selected": 1, "success_rate": 1, "average_score": 7, "total_cost": 0.1}
+    world.store.put_window(make_metrics(metric_date=world.clock(), model_usage_stats={EVIL: usage}), seen=None)
     return thread
 
 
@@ -50,6 +69,18 @@ COMMANDS = [
     ("models", "--json"),
     ("models", "check"),
     ("models", "check", "--json"),
+    ("models", "refresh"),
+    ("models", "refresh", "--json"),
+    ("models", "refresh", "--apply"),
+    ("models", "add", "{profiles}"),
+    ("models", "edit", "gpt4", "--strengths", "{hidden}"),
+    ("models", "enable", "gpt4"),
+    ("models", "disable", "gpt4"),
+    ("metrics", "show", "{spoilt}"),
+    ("metrics", "show", "{spoilt}", "--json"),
+    ("metrics", "show", "{spoilt}", "--csv"),
+    ("metrics", "roll", "{spoilt}"),
+    ("retry", "{failed}"),
     ("cancel", "{running}"),
     ("cancel", "{running}", "--json"),
     ("solve", "Say {evil}", "--max-iterations", "1"),
@@ -100,12 +131,21 @@ def fill(world: World, tmp_path: Path) -> Fill:
         good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
         good.write_text(json.dumps({"prompt": f"Say {EVIL}", "max_iterations": 1}))
         bad.write_text(json.dumps({"prompt": "a", EVIL: EVIL}))
-        values = {"{file}": str(good), "{bad file}": str(bad), "{evil}": evil}
+        values = {"{hidden}": HIDDEN, "{file}": str(good), "{bad file}": str(bad), "{evil}": evil}
         if "{id}" in command:
             values["{id}"] = str(spoil(world).id)
         if "{running}" in command:
             values["{running}"] = str(world.submit(f"Say {EVIL}").id)
-        return [_replace(word, values) for word in command]
+        if "{failed}" in command:
+            values["{failed}"] = str(cancel(world.submit(f"Say {EVIL}").id, world.services).id)
+        if "{profiles}" in command:
+            profiles = tmp_path / "own.toml"
+            fields = {**OWN, "strengths": HIDDEN}.items()
+            profiles.write_text("[[profiles]]\n" + "\n".join(f"{name} = {_to_toml(value)}" for name, value in fields))
+            values["{profiles}"] = str(profiles)
+        if "{spoilt}" in command:
+            spoil(world)
+        return [_replace(word, values) for word in command if word != "{spoilt}"]
 
     return fill_in
 
@@ -122,7 +162,9 @@ def test_what_a_command_prints_of_other_peoples_text_is_harmless(
 
     ran = run(*fill(command, EVIL))
 
-    verbatim = {"show", "solve"} if not is_terminal else set()  # a response in a pipe or a file is what the model wrote
+    verbatim = (
+        {"show", "solve", "retry"} if not is_terminal else set()
+    )  # a response in a pipe or a file is what the model wrote
     assert _hidden(ran.err) == []
     assert _hidden(ran.out if command[0] not in verbatim or "--json" in command else ran.out.replace(EVIL, "")) == []
     assert "Traceback" not in ran.err
@@ -178,6 +220,26 @@ def test_what_processes_print_under_up_is_harmless() -> None:
 
     assert _hidden(stream.getvalue()) == []
     assert "\\u202egnp.exe" in stream.getvalue()
+
+
+def test_every_command_is_tried() -> None:
+    servers = {("up",), ("init-db",), ("sandbox",), ("api",)}  # what they print comes by PrefixedOutput and logging
+    tried = {command[:length] for command in COMMANDS for length in (1, 2)} | servers
+
+    assert set(_list_commands(app)) <= tried
+
+
+def _list_commands(group: typer.Typer, *path: str) -> Iterator[tuple[str, ...]]:
+    for command in group.registered_commands:
+        yield (*path, command.name or command.callback.__name__)  # type: ignore[union-attr]
+    for inner in group.registered_groups:
+        yield from _list_commands(inner.typer_instance, *path, str(inner.name))  # type: ignore[arg-type]
+
+
+def _to_toml(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name} = {_to_toml(each)}' for name, each in value.items())}}}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _replace(word: str, values: dict[str, str]) -> str:
