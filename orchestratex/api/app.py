@@ -14,7 +14,7 @@ from orchestratex.api.guards import BodyGuard, BrowserGuard, HeadAnswers
 from orchestratex.api.problems import add_handlers, describe_problems
 from orchestratex.steps.services import Services
 
-_PROBLEMS: Final = (400, 403, 404, 408, 409, 413, 415, 421, 422, 429, 431, 503)
+_PROBLEMS: Final = (400, 403, 404, 405, 408, 409, 413, 415, 421, 422, 429, 431, 503)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -24,7 +24,7 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(part.make_router(services), responses=describe_problems(*_PROBLEMS))
     add_docs(app)
     describe(app, services)
-    add_handlers(app)
+    add_handlers(app, services)
     app.add_middleware(HeadAnswers)
     app.add_middleware(BodyGuard)
     app.add_middleware(BrowserGuard)

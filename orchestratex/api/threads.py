@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from orchestratex.advance import cancel
 from orchestratex.api.views import Accepted, IdText, NewThread, ThreadChange, ThreadView, view_thread
 from orchestratex.domain.base import ThreadStatus
-from orchestratex.errors import ConflictError
+from orchestratex.errors import ConflictError, join_mistakes
 from orchestratex.steps.retry import retry
 from orchestratex.steps.services import Services
 from orchestratex.steps.sittings import report_acceptance
@@ -70,12 +70,13 @@ def make_router(services: Services) -> APIRouter:
 
 
 def _find_session(body: NewThread) -> ObjectId | None:
-    """The session that the body names. Raises ConflictError when it also says what only a new one takes."""
+    """The session that the body names. Raises InputError when it also says what only a new one takes."""
     if body.session_id is None:
         return None
-    for field in ("user_id", "cost_limit"):
-        if getattr(body, field) is not None:
-            raise ConflictError(field, "belongs to the session, which has its own; leave it out or name no session")
+    why = "belongs to the session, which has its own; leave it out or name no session"
+    wrong = [ConflictError(field, why) for field in ("user_id", "cost_limit") if getattr(body, field) is not None]
+    if wrong:
+        raise join_mistakes(wrong)
     return ObjectId(body.session_id)
 
 

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from orchestratex.domain.base import MAX_ITERATIONS, ModelName
+from orchestratex.domain.wordings import say_wrong
 
 MAX_COST_LIMIT: Final = 1_000_000  # US dollars; sums of nano-dollars stay far inside 64 bits
 MAX_NAMES: Final = 64  # models in one list: several times as many as any installation asks at once
 _MAX_PROBLEM_CHARS: Final = 500
-_VALUE_ERROR: Final = "Value error, "
 
 
 def _require_number(value: Any) -> Any:
@@ -74,7 +74,7 @@ def describe_problem(error: Mapping[str, Any], *, skip: int = 0) -> tuple[str, s
     place = error["loc"][skip:]
     names = [part for part in place if isinstance(part, str)]
     entries = [part for part in place if isinstance(part, int)]
-    problem = str(error["msg"]).removeprefix(_VALUE_ERROR)
+    problem = say_wrong(error)
     if entries:
         problem = f"entry {entries[0] + 1}: {problem}"
     return shorten(".".join(names), 64), shorten(problem, _MAX_PROBLEM_CHARS)

@@ -643,7 +643,7 @@ class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns):
     def _get(self, kind: type[Doc], document_id: ObjectId, field: str) -> Doc:
         found: Doc | None = self._tables[kind].get(document_id)
         if found is None:
-            raise NotFoundError(field, f"{document_id} names nothing")
+            raise NotFoundError(field, document_id)
         return found
 
     def _known(self, kind: type[Doc], document_id: ObjectId) -> Doc | None:

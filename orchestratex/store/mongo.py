@@ -666,7 +666,7 @@ class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
             return Account.model_validate({**found, "id": found["_id"]})
         if isinstance(account_id, str):
             return Account(id=account_id)
-        raise NotFoundError("session_id", f"{account_id} names nothing")
+        raise NotFoundError("session_id", account_id)
 
     def accounts_with_reservations(self, *, limit: int) -> list[Account]:
         idle_ms = {"$subtract": ["$$NOW", {"$ifNull": ["$updated_at", "$$NOW"]}]}
@@ -787,7 +787,7 @@ class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
     def _get(self, kind: type[Doc], document_id: ObjectId, field: str, projection: _Mongo | None = None) -> Doc:
         found = self._collection(kind).find_one({"_id": document_id}, projection)
         if found is None:
-            raise NotFoundError(field, f"{document_id} names nothing")
+            raise NotFoundError(field, document_id)
         return kind.model_validate(found)
 
     def _fill_prompts(self, evaluations: list[Evaluation]) -> list[Evaluation]:
