@@ -127,13 +127,9 @@ class CapacityError(OrchestratexError):
 class UnavailableError(OrchestratexError):
     """Raised when a service does not answer; the message names it and its address."""
 
-    is_of_store: ClassVar[bool] = False
-
 
 class StoreUnavailableError(UnavailableError):
     """Raised when MongoDB does not answer, or takes nothing."""
-
-    is_of_store = True
 
 
 class NoModelError(UnavailableError):

@@ -15,6 +15,7 @@ from orchestratex.settings import load_settings
 from orchestratex.steps.services import Services
 from workers.beat import SCHEDULE
 from workers.monitor import guard_flower
+from workers.needs import require_settings, tell_unserved
 from workers.pulse import WorkerPulse, hear_hearts, takes_calls
 from workers.signs import note_expired
 from workers.timer import ReconcileTimer, setup_worker_logging
@@ -25,6 +26,7 @@ hands_back = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"  # Celery's own variab
 correct_transport()
 guard_flower()
 hear_hearts()
+require_settings(settings)
 app: Celery = make_app(settings)
 app.conf.update(
     imports=["workers.tasks"],
@@ -93,6 +95,7 @@ def _start_timer(sender: Any, **_: Any) -> None:
     queues = sender.app.amqp.queues.consume_from
     if takes_calls(queues):
         WorkerPulse(services, set(queues), interval_s=settings.reconcile_s).start()
+        threading.Thread(target=tell_unserved, args=(services,), name="needs", daemon=True).start()
 
 
 @worker_shutting_down.connect

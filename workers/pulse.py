@@ -1,5 +1,6 @@
-"""The sign of life of workers that call models: left by who hears the worker's own heartbeat, so a loop that hangs or has
-lost its broker leaves none.
+"""The sign of life of workers that call models.
+
+It is left by who hears the worker's own heartbeat, so that a loop which hangs, or has lost its broker, leaves none.
 """
 
 from __future__ import annotations

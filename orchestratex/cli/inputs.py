@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from orchestratex.errors import InputError, join_mistakes
@@ -17,16 +19,26 @@ if TYPE_CHECKING:
 
 
 def read_settings() -> Settings:
-    """The validated environment. Raises InputError naming the variable."""
+    """The validated environment; variables that do nothing are told, once. Raises InputError naming those at fault."""
     from pydantic import ValidationError
 
     from orchestratex.domain.wordings import say_wrong
     from orchestratex.settings import load_settings
 
+    _tell_misspelt()
     try:
         return load_settings()
     except ValidationError as error:
         raise join_mistakes([InputError(_name_variable(each), say_wrong(each)) for each in error.errors()]) from error
+
+
+@lru_cache(maxsize=1)
+def _tell_misspelt() -> None:
+    from orchestratex.cli.output import say
+    from orchestratex.variables import find_misspelt
+
+    for line in find_misspelt(os.environ):
+        say(f"warning: {line}")
 
 
 def _name_variable(error: Mapping[str, Any]) -> str:

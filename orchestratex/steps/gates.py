@@ -62,7 +62,7 @@ def pass_gates(response: Response, profile: Profile, tokens: int, services: Serv
         verdict = services.breaker.allow(model)
         is_trial = verdict.is_trial
         if not verdict.is_allowed:
-            return Passage(verdict.wait_s, is_broken=True, why=f"{model}'s breaker is {verdict.state.value}")
+            return Passage(verdict.wait_s, is_broken=True, why=_explain_breaker(profile))
         wait = _book(response, profile, tokens, services)
         if wait > 0 and is_trial:
             services.breaker.give_back(model)
@@ -74,6 +74,12 @@ def pass_gates(response: Response, profile: Profile, tokens: int, services: Serv
     if not wait:
         return Passage(is_trial=is_trial)
     return Passage(wait, is_for_seat=wait.is_for_seat, why=_explain(wait, profile))
+
+
+def _explain_breaker(profile: Profile) -> str:
+    """The cause, not the breaker alone: it is what somebody has to mend."""
+    cause = (profile.out_of_reach or "").removeprefix(f"{profile.model_name}: ")
+    return "it is left alone for a while, as its calls keep failing" + (f": {cause}" if cause else "")
 
 
 def _explain(wait: Wait, profile: Profile) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from orchestratex.errors import UnavailableError
+from orchestratex.errors import NoModelError, StoreUnavailableError, UnavailableError
 from orchestratex.steps.pulse import BEAT, CONTROL, WORKERS, describe_missing
 from orchestratex.steps.served import MODELS, describe_unreachable, require_served
 from orchestratex.steps.services import Services
@@ -17,6 +17,8 @@ STORE: Final = "store"
 BROKER: Final = "broker"
 LIMITS: Final = "limits"
 PARTS: Final = (STORE, BROKER, LIMITS, MODELS, WORKERS, CONTROL, BEAT)
+CALLING: Final = (BROKER, LIMITS, WORKERS, CONTROL)  # what a thread waits for whose call is due
+COMPUTING: Final = (BROKER, CONTROL)  # and one whose next step asks no model
 OK: Final = "ok"
 _PATIENCE_S: Final = 3.0  # balancers wait about so long for an answer
 _STARTING_S: Final = 30.0  # what starts together gives its first signs within so much
@@ -43,6 +45,10 @@ class Health:
         """What is wrong with the first of these parts that is not well."""
         return next((self.problems[name] for name in parts if name in self.problems), None)
 
+    def describe_stop(self) -> str | None:
+        """What every thread waits for now; None where nothing keeps them all."""
+        return self.first_of(*CALLING, MODELS)
+
 
 class HealthWatch:
     """Looks at every part, each on a thread of its own, so that one that hangs holds up nobody."""
@@ -51,40 +57,45 @@ class HealthWatch:
         self._services = services
         self._clock = clock
         self._started_at = clock()
-        self._broker = _Look(services.queue.ping)
-        self._limits = _Look(services.limiter.ping)
-        self._lock = threading.Lock()
+        self._broker = _Look(lambda: services.queue.ping())
+        self._limits = _Look(lambda: services.limiter.ping())
+        self._recalling = threading.Lock()
         self._last: tuple[float, Health] | None = None
 
     def look(self, *, patience_s: float = _PATIENCE_S) -> Health:
         """How things are now. Whoever has not answered in this time is what it was last found to be."""
         health = self._look(patience_s)
-        with self._lock:
-            self._last = (self._clock(), health)
+        self._last = (self._clock(), health)
         return health
 
     def recall(self, *, max_age_s: float, patience_s: float) -> Health:
         """How things were at most so long ago, for who cannot wait."""
-        with self._lock:
-            last = self._last
+        last = self._last
         if last is not None and self._clock() - last[0] <= max_age_s:
             return last[1]
-        return self.look(patience_s=patience_s)
+        if not self._recalling.acquire(blocking=last is None):
+            return last[1] if last else self.look(patience_s=patience_s)  # somebody else is about to know
+        try:
+            return self.look(patience_s=patience_s)
+        finally:
+            self._recalling.release()
 
     def _look(self, patience_s: float) -> Health:
         self._broker.begin()
         self._limits.begin()
         found: dict[str, str | None] = {}
-        refuses = False
+        refuses = True
         try:
             self._services.store.ping()
             self._services.store.put_sample(_SIGN, 1)  # one that can be read and not written is of no use
-            require_served(self._services)
-            found[MODELS] = describe_unreachable(self._services)
             found |= {name: self._explain_start(text) for name, text in describe_missing(self._services).items()}
-        except UnavailableError as error:
-            refuses = True
-            found[STORE if error.is_of_store else MODELS] = str(error)
+            found[MODELS] = describe_unreachable(self._services)
+            require_served(self._services)
+            refuses = False
+        except StoreUnavailableError as error:
+            found[STORE] = str(error)
+        except NoModelError as error:
+            found[MODELS] = str(error)
         deadline = self._clock() + patience_s
         found[BROKER] = self._broker.finish(deadline - self._clock(), "the broker")
         limits = self._limits.finish(deadline - self._clock(), "the Redis of the limits")

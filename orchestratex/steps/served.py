@@ -20,12 +20,21 @@ def require_served(services: Services) -> None:
     if not active:
         raise NoModelError("no model is active; `orchestratex models enable NAME` switches one on")
     if not any(map(services.providers.can_serve, active)):
+        withheld = [f"{each.model_name}: {why}" for each in active if (why := services.providers.why_withheld(each))]
+        if withheld:
+            raise NoModelError(f"no active model can be asked; {'; '.join(withheld[:_LISTED])}")
         lacking = sorted({profile.provider for profile in active if profile.api_key_required})
         keys = f": no key is set here for {', '.join(lacking[:_LISTED])}" if lacking else ""
         raise NoModelError(
             f"no active model can be asked{keys}; set a provider's key (`orchestratex models` shows them), "
             "ORCHESTRATEX_MODELS_BASE_URL, or in a process that calls none ORCHESTRATEX_KEYED_PROVIDERS"
         )
+
+
+def list_unserved(services: Services) -> list[str]:
+    """The active models that cannot be asked here, by name."""
+    active = [profile for profile in services.cache.all() if profile.is_active]
+    return sorted(each.model_name for each in active if not services.providers.can_serve(each))
 
 
 def describe_unreachable(services: Services) -> str | None:

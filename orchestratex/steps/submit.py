@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -29,20 +29,18 @@ from orchestratex.domain.inputs import (
     describe_problem,
 )
 from orchestratex.domain.log import LogEvent
-from orchestratex.domain.profile import Profile
 from orchestratex.domain.session import Session, SessionSettings
 from orchestratex.domain.thread import Thread, ThreadOptions
 from orchestratex.errors import ConflictError, InputError, StoreUnavailableError, join_mistakes
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.cleaning import VISIBLE, is_blank
-from orchestratex.rules.panel import choose_evaluators
 from orchestratex.steps import places
 from orchestratex.steps.announce import announce_thread
 from orchestratex.steps.halt import halt
+from orchestratex.steps.pool import check_pool, list_names
 from orchestratex.steps.services import Services
 
 _log = logging.getLogger(__name__)
-_LISTED = 12  # names in a message
 MOST_MISTAKES = 20  # that are told at once
 _Check = Callable[[], None]
 
@@ -183,7 +181,7 @@ def check_thread(request: ThreadRequest, session: Session, services: Services) -
         ]
     )
     options = _resolve(request, session, services)
-    _check_pool(options, services)
+    check_pool(options, services)
     now = services.clock()
     return Thread(
         session_id=session.id,
@@ -261,7 +259,7 @@ def _check_session(session: Session, services: Services) -> None:
         excluded_models=settings.excluded_models,
         evaluators=settings.evaluators,
     )
-    _check_pool(options, services)
+    check_pool(options, services)
 
 
 def _require_all(checks: Sequence[_Check]) -> None:
@@ -291,7 +289,7 @@ def _check_models(field: str, options: Options, services: Services) -> None:
     known = {profile.model_name for profile in services.cache.all()}
     unknown = sorted(set(getattr(options, field) or ()) - known)
     if unknown:
-        raise InputError(field, f"unknown: {_list(unknown)}; known are {_list(sorted(known)) or 'none'}")
+        raise InputError(field, f"unknown: {list_names(unknown)}; known are {list_names(sorted(known)) or 'none'}")
 
 
 def _check_deadline(options: Options, services: Services) -> None:
@@ -306,33 +304,3 @@ def _check_text(field: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(field, f"is not valid Unicode at character {error.start}") from error
-
-
-def _check_pool(options: ThreadOptions, services: Services) -> None:
-    """A thread needs a model that answers and another that evaluates. Raises ConflictError.
-
-    Where the whole installation has one model that answer goes without evaluation, and says so.
-    """
-    both = sorted(set(options.preferred_models) & set(options.excluded_models))
-    if both:
-        raise ConflictError("preferred_models", f"{', '.join(both)} cannot be preferred and excluded at once")
-    usable = services.usable_profiles()
-    candidates = [profile for profile in usable if profile.model_name not in options.excluded_models]
-    if not candidates:
-        raise ConflictError("excluded_models", f"no model is left to answer; active are {_names(usable) or 'none'}")
-    if len(usable) == 1 and options.evaluators is None:
-        return
-    anybody = [profile.model_copy(update={"is_available": True}) for profile in usable]
-    if not any(choose_evaluators(anybody, options, author=each.model_name) for each in candidates):
-        field = "evaluators" if options.evaluators else "excluded_models"
-        raise ConflictError(field, f"no evaluator is left beside {_names(candidates)}; at least two models are needed")
-
-
-def _names(profiles: Collection[Profile]) -> str:
-    return _list(sorted(profile.model_name for profile in profiles))
-
-
-def _list(names: Sequence[str]) -> str:
-    """A few names and how many more there are."""
-    more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
-    return ", ".join([*names[:_LISTED], *more])
