@@ -52,8 +52,9 @@ def _is_misspelt(name: str) -> bool:
 
 
 def _describe(name: str) -> str:
-    near = difflib.get_close_matches(name.upper(), [each for each in (*FIELDS, *_BESIDE) if each.startswith(PREFIX)], 1)
-    return f"{name} is no setting and does nothing" + (f"; did you mean {near[0]}?" if near else "")
+    known = [each.removeprefix(PREFIX) for each in (*FIELDS, *_BESIDE) if each.startswith(PREFIX)]
+    near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), known, 1)
+    return f"{name} is no setting and does nothing" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
 
 
 def _name_files(directory: str | None) -> list[str]:

@@ -51,7 +51,7 @@ class Job:
         self._requests = requests
         self._lines = lines
         self.threads: list[Thread] = []  # as they were submitted
-        self.is_left_alone = False
+        self.is_left_alone = True  # until it is known who works on it
 
     def submit(self, services: Services) -> None:
         """Check everything, then open the session where none is named, and submit. Raises InputError, CapacityError."""
@@ -93,7 +93,7 @@ class Resumption:
         self._thread_id = thread_id
         self._is_session_ended = False
         self.threads: list[Thread] = []
-        self.is_left_alone = False
+        self.is_left_alone = True  # until it is known who works on it
 
     def submit(self, services: Services) -> None:
         """Resume the thread. Raises NotFoundError, and InputError for one that ended well."""

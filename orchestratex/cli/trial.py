@@ -47,7 +47,7 @@ class Trial:
         self._cost_limit = cost_limit
         self._pairs: list[_Pair] = []
         self._threads: list[Thread] = []
-        self.is_left_alone = False
+        self.is_left_alone = True  # until it is known who works on it
         self.found: Found = {}
 
     def submit(self, services: Services) -> None:
