@@ -61,7 +61,7 @@ def test_a_model_that_is_left_alone_is_told_with_what_it_failed_by() -> None:
     def refuse(profile: object) -> bool:
         raise ProviderConnectionError(profile.model_name, "connection refused at 127.0.0.1:9")  # type: ignore[attr-defined]
 
-    world.provider.probe = refuse  # type: ignore[method-assign, assignment]
+    world.provider.probe = refuse  # type: ignore[method-assign]
     probe(world.services)
     for name in profiles:
         for _ in range(5):
