@@ -3,11 +3,13 @@
 OrchestratexError
 ├── InputError                  bad input: nothing was written
 │   ├── ProfilesError           all that is missing or wrong in what is said about models
+│   ├── MistakesError           several fields of one request are wrong
 │   ├── NotFoundError
 │   └── ConflictError           well said, but not of what is there now
 ├── CapacityError               as many threads are in flight as may be: nothing was written
 ├── UnavailableError            a service that we need does not answer
 │   ├── StoreUnavailableError
+│   ├── NoModelError            no model can be asked here
 │   ├── BrokerUnavailableError
 │   └── LimiterUnavailableError
 ├── DocumentTooLargeError       a document would pass the store's 16 MB: nothing was written
@@ -85,8 +87,29 @@ def _describe_model(name: str, problems: Sequence[FieldProblem]) -> str:
     return "; ".join([*([f"{name} lacks {', '.join(missing)}"] if missing else []), *wrong])
 
 
+class MistakesError(InputError):
+    """Raised when several fields are wrong: all are told at once.
+
+    `mistakes` holds each as it would be raised alone, and so does the message; `field` and `problem` are the first's.
+    """
+
+    def __init__(self, mistakes: Sequence[InputError]) -> None:
+        super().__init__(mistakes[0].field, mistakes[0].problem)
+        self.mistakes = tuple(mistakes)
+        self.args = ("; ".join(map(str, mistakes)),)
+
+
+def join_mistakes(mistakes: Sequence[InputError]) -> InputError:
+    """One error for them all: the only one as it is."""
+    return mistakes[0] if len(mistakes) == 1 else MistakesError(mistakes)
+
+
 class NotFoundError(InputError):
-    """Raised when an id names nothing."""
+    """Raised when an id, which is `wanted`, names nothing of the kind that `field` says."""
+
+    def __init__(self, field: str, wanted: object, problem: str = "names nothing") -> None:
+        super().__init__(field, f"{wanted} {problem}")
+        self.wanted = wanted
 
 
 class ConflictError(InputError):
@@ -106,7 +129,11 @@ class UnavailableError(OrchestratexError):
 
 
 class StoreUnavailableError(UnavailableError):
-    """Raised when MongoDB does not answer."""
+    """Raised when MongoDB does not answer, or takes nothing."""
+
+
+class NoModelError(UnavailableError):
+    """Raised when no model can be asked in this installation; the message says why, and what to do."""
 
 
 class BrokerUnavailableError(UnavailableError):

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from bson import ObjectId
 from celery import Celery, chain, group
@@ -29,6 +29,8 @@ CONTROL: Final = "ox.control"
 RESPOND: Final = "ox.respond"
 EVALUATE: Final = "ox.evaluate"
 REFINE: Final = "ox.refine"
+_PING: Final = "ping"
+_PING_S: Final = 10  # what a ping leaves in Redis is gone after this
 DEFAULT: Final = "ox.default"  # nothing is sent here: a message in it was routed wrongly
 QUEUES: Final = (CONTROL, RESPOND, EVALUATE, REFINE, DEFAULT)
 
@@ -65,7 +67,7 @@ class Queue(Protocol):
         """Messages waiting in all queues."""
 
     def ping(self) -> None:
-        """Raises BrokerUnavailableError naming the address when the broker does not answer."""
+        """Raises BrokerUnavailableError naming the address when the broker does not answer, or takes nothing."""
 
     def close(self) -> None:
         """Let go of connections."""
@@ -148,8 +150,9 @@ class CeleryQueue:
     def ping(self) -> None:
         """See Queue."""
         try:
-            with self._app.connection_for_read() as connection:
+            with self._app.connection_for_write() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
+                self._require_writable(connection)
         except self._errors as error:
             raise BrokerUnavailableError(f"the broker at {self.address} does not answer: {error}") from error
 
@@ -168,6 +171,12 @@ class CeleryQueue:
         raised = (*connection.connection_errors, *connection.channel_errors)
         return (OperationalError, OSError, *(each for each in raised if not issubclass(each, LookupError)))
 
+    def _require_writable(self, connection: Any) -> None:
+        try:
+            _try_writing(connection)
+        except self._errors as error:
+            raise BrokerUnavailableError(f"the broker at {self.address} takes no message: {error}") from error
+
     def _signature(self, name: str, *ids: ObjectId) -> Signature:
         options = {"queue": _QUEUE_BY_TASK.get(name, CONTROL), "confirm_timeout": CONFIRM_S}
         return self._app.signature(name, args=[str(each) for each in ids], immutable=True, options=options)
@@ -183,6 +192,15 @@ class CeleryQueue:
             canvas.apply_async()
         except self._errors as error:
             raise BrokerUnavailableError(f"{self.address} took no message: {error}") from error
+
+
+def _try_writing(connection: Any) -> None:
+    """Write what harms nobody: a full broker, or a replica, answers all the same and takes nothing."""
+    channel = connection.default_channel
+    if connection.transport.driver_type == "redis":
+        channel.client.set(_PING, 1, ex=_PING_S)
+    else:  # to a queue that is not there: dropped by a server that is well, kept waiting by one that takes nothing
+        channel.basic_publish(channel.prepare_message(b""), exchange="", routing_key=_PING, confirm_timeout=CONFIRM_S)
 
 
 class MemoryQueue:

@@ -15,6 +15,8 @@ from orchestratex.settings import load_settings
 from orchestratex.steps.services import Services
 from workers.beat import SCHEDULE
 from workers.monitor import guard_flower
+from workers.needs import require_settings, tell_unserved
+from workers.pulse import WorkerPulse, hear_hearts, takes_calls
 from workers.signs import note_expired
 from workers.timer import ReconcileTimer, setup_worker_logging
 from workers.transport import correct_transport
@@ -23,6 +25,8 @@ settings = load_settings()
 hands_back = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"  # Celery's own variable; the Procfile sets it for control
 correct_transport()
 guard_flower()
+hear_hearts()
+require_settings(settings)
 app: Celery = make_app(settings)
 app.conf.update(
     imports=["workers.tasks"],
@@ -88,6 +92,10 @@ def _start_timer(sender: Any, **_: Any) -> None:
     if "control" in str(sender.hostname):
         note_expired(services)
         ReconcileTimer(services, interval_s=settings.reconcile_s).start()
+    queues = sender.app.amqp.queues.consume_from
+    if takes_calls(queues):
+        WorkerPulse(services, set(queues), interval_s=settings.reconcile_s).start()
+        threading.Thread(target=tell_unserved, args=(services,), name="needs", daemon=True).start()
 
 
 @worker_shutting_down.connect

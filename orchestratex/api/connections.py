@@ -11,7 +11,7 @@ from typing import Any, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from orchestratex.api.problems import problem
+from orchestratex.api.problems import TOO_MANY_CONNECTIONS, problem
 
 _log = logging.getLogger(__name__)
 _WANTED_FILES: Final = 8192
@@ -71,7 +71,8 @@ class _Bounded(H11Protocol):
         transport.set_write_buffer_limits(high=0)  # we are told of every byte that waits
         if len(self.connections) > self.limits.connections:
             _log.warning("refusing connections: %s are open and may be", self.limits.connections)
-            self._end(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open; try again later")
+            detail = "too many connections are open; try again later"
+            self._end(HTTPStatus.SERVICE_UNAVAILABLE, detail, kind=TOO_MANY_CONNECTIONS)
         else:
             self._watch()
 
@@ -135,7 +136,7 @@ class _Bounded(H11Protocol):
         seconds = self.limits.header_s if part == "header" else self.limits.body_s
         self._end(HTTPStatus.REQUEST_TIMEOUT, f"the request's {part} was not complete within {seconds:g} s")
 
-    def _end(self, status: HTTPStatus, reason: str) -> None:
+    def _end(self, status: HTTPStatus, reason: str, *, kind: str | None = None) -> None:
         """Close the connection, with an answer where none has begun and the client takes it at once."""
         self._stop_watching()
         if self.transport.is_closing():
@@ -144,7 +145,7 @@ class _Bounded(H11Protocol):
             self.transport.abort()
             return
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            answer = problem(status, reason)
+            answer = problem(status, reason, kind=kind)
             headers = [*answer.raw_headers, (b"connection", b"close")]
             for event in (
                 h11.Response(status_code=status, headers=headers, reason=status.phrase.encode()),

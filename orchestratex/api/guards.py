@@ -150,7 +150,12 @@ def _is_json(content_type: str) -> bool:
 
 def _no_json() -> Response:
     detail = f"bodies are JSON: send Content-Type: {_JSON}, or neither type nor body where none is asked for"
-    return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, field="Content-Type")
+    return problem(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        detail,
+        field="Content-Type",
+        headers={"Accept": _JSON},  # RFC 9110, 15.5.16
+    )
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

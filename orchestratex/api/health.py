@@ -1,18 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter
 
 from orchestratex.api.problems import problem
-from orchestratex.errors import UnavailableError
-from orchestratex.steps.pulse import BEAT, CONTROL, describe_missing
-from orchestratex.steps.services import Services
+from orchestratex.steps.health import STORE, HealthWatch
+from orchestratex.steps.served import MODELS
+
+_KINDS = {STORE: "store-unavailable", MODELS: "no-model"}
 
 
-def make_router(services: Services) -> APIRouter:
+def make_router(watch: HealthWatch) -> APIRouter:
     """The routes that tell a supervisor how we are."""
     router = APIRouter(tags=["health"])
 
@@ -23,30 +23,19 @@ def make_router(services: Services) -> APIRouter:
 
     @router.get("/readyz")
     def is_ready() -> Any:
-        """Whether store and broker answer; if not, which does not, and at what address.
+        """Whether threads are taken in and worked on; if not, what is wrong, for how long, and what to do.
 
-        Without a beat or control workers threads are still taken in and answered, but nothing is mended; without the
-        shared limits nobody calls a model. That is `degraded`, with what is missing, for how long, and what to do.
+        503 where nothing can be stored or no model can be asked: then nothing is taken in. `degraded` where threads
+        are taken in and wait: without broker, limits or workers, with no model in reach; and without a beat or control
+        workers, when nothing is mended.
         """
-        checks: dict[str, Callable[[], object]] = {
-            "store": services.store.ping,
-            "broker": services.queue.ping,
-        }
-        away = {name: text for name, check in checks.items() if (text := _try(check)) is not None}
-        if away:
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(away.values()), field=", ".join(away))
-        missing = describe_missing(services)
-        if (limits := _try(services.limiter.ping)) is not None:
-            missing["limits"] = f"{limits}; no model is called until they can"
-        parts = {**dict.fromkeys([*checks, "limits", BEAT, CONTROL], "ok"), **missing}
-        return {"status": "degraded" if missing else "ok", **parts}
+        health = watch.look()
+        if not health.refuses:
+            return health.view()
+        problems = health.problems
+        cause = next(name for name in _KINDS if name in problems)
+        detail = "; ".join(problems.values())
+        field = ", ".join(problems)
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, kind=_KINDS[cause], field=field)
 
     return router
-
-
-def _try(check: Callable[[], object]) -> str | None:
-    try:
-        check()
-    except UnavailableError as error:
-        return str(error)
-    return None

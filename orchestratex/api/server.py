@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 import uvicorn
@@ -13,6 +14,7 @@ from orchestratex.bootstrap import make_queue, make_services
 from orchestratex.browsers import is_loopback
 from orchestratex.errors import InputError
 from orchestratex.settings import Settings
+from orchestratex.variables import find_missing
 
 _GRACE_S: Final = 10  # requests take milliseconds
 _PATIENCE_S: Final = 5.0  # a caller waits no longer for a database that is away
@@ -22,11 +24,9 @@ def run(settings: Settings) -> None:
     """Serve until interrupted. Raises InputError for an address that others could reach, and without services."""
     if not settings.api_in_container:
         require_loopback(settings.api_host)
-    for name in ("mongodb_uri", "redis_url"):
-        if not getattr(settings, name):
-            raise InputError(
-                f"ORCHESTRATEX_{name.upper()}", "is not set; set it, or run `orchestratex up`, which starts the API too"
-            )
+    missing = find_missing(("mongodb_uri", "redis_url"), os.environ, settings)
+    if missing:
+        raise InputError("environment", missing)
     limits = ConnectionLimits.within(allow_open_files())
     services = make_services(settings, queue=make_queue(settings, in_background=True), patience_s=_PATIENCE_S)
     try:

@@ -8,7 +8,9 @@ from fastapi import APIRouter, Response
 from orchestratex.advance import cancel
 from orchestratex.api.views import Accepted, IdText, NewThread, ThreadChange, ThreadView, view_thread
 from orchestratex.domain.base import ThreadStatus
-from orchestratex.errors import ConflictError
+from orchestratex.domain.thread import Thread
+from orchestratex.errors import ConflictError, join_mistakes
+from orchestratex.steps.health import Health, HealthWatch
 from orchestratex.steps.retry import retry
 from orchestratex.steps.services import Services
 from orchestratex.steps.sittings import report_acceptance
@@ -19,13 +21,26 @@ from orchestratex.steps.submit import (
     submit,
     submit_new,
 )
+from orchestratex.steps.waiting import IN_LINE, find_waiting
 
 _OF_SESSION = ("session_id", "user_id", "cost_limit")
 
 
-def make_router(services: Services) -> APIRouter:
+_RECENT_S = 5.0  # a look at the whole installation that is not older does for one thread
+_LOOK_S = 0.25  # who submits or asks waits no longer for one that is
+
+
+def make_router(services: Services, watch: HealthWatch) -> APIRouter:
     """The routes of threads."""
     router = APIRouter(prefix="/v1/threads", tags=["threads"])
+
+    def look() -> Health:
+        return watch.recall(max_age_s=_RECENT_S, patience_s=_LOOK_S)
+
+    def view_now(thread: Thread) -> ThreadView:
+        pending = [] if thread.is_ended else services.store.pending_of(thread.id)
+        now = services.clock()
+        return view_thread(thread, find_waiting(thread, pending, look, now), now=now)
 
     @router.post("", status_code=HTTPStatus.ACCEPTED)
     def submit_one(body: NewThread, response: Response) -> Accepted:
@@ -37,12 +52,18 @@ def make_router(services: Services) -> APIRouter:
         else:
             thread = submit(session_id, [request], services)[0]
         response.headers["Location"] = f"/v1/threads/{thread.id}"
-        return Accepted(id=str(thread.id), session_id=str(thread.session_id), status=thread.thread_status)
+        waiting_for = IN_LINE if thread.is_queued else look().describe_stop()
+        return Accepted(
+            id=str(thread.id),
+            session_id=str(thread.session_id),
+            status=thread.thread_status,
+            waiting_for=waiting_for,
+        )
 
     @router.get("/{thread_id}")
     def get_one(thread_id: IdText) -> ThreadView:
-        """A thread's status and progress, and its final response when it is completed."""
-        return view_thread(services.store.get_thread(ObjectId(thread_id)))
+        """A thread's status and progress, what it waits for, and its final response when it is completed."""
+        return view_now(services.store.get_thread(ObjectId(thread_id)))
 
     @router.post("/{thread_id}/cancel")
     def cancel_one(thread_id: IdText) -> ThreadView:
@@ -52,7 +73,7 @@ def make_router(services: Services) -> APIRouter:
     @router.post("/{thread_id}/retry")
     def retry_one(thread_id: IdText) -> ThreadView:
         """Take an ended thread up again from where it stood, if it failed, was cancelled or met a limit."""
-        return view_thread(retry(ObjectId(thread_id), services))
+        return view_now(retry(ObjectId(thread_id), services))
 
     @router.patch("/{thread_id}")
     def accept_one(thread_id: IdText, change: ThreadChange) -> ThreadView:
@@ -70,12 +91,13 @@ def make_router(services: Services) -> APIRouter:
 
 
 def _find_session(body: NewThread) -> ObjectId | None:
-    """The session that the body names. Raises ConflictError when it also says what only a new one takes."""
+    """The session that the body names. Raises InputError when it also says what only a new one takes."""
     if body.session_id is None:
         return None
-    for field in ("user_id", "cost_limit"):
-        if getattr(body, field) is not None:
-            raise ConflictError(field, "belongs to the session, which has its own; leave it out or name no session")
+    why = "belongs to the session, which has its own; leave it out or name no session"
+    wrong = [ConflictError(field, why) for field in ("user_id", "cost_limit") if getattr(body, field) is not None]
+    if wrong:
+        raise join_mistakes(wrong)
     return ObjectId(body.session_id)
 
 

@@ -14,6 +14,7 @@ from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.flow import best_score, describe_best_panel, describe_panel
 from orchestratex.steps.submit import ThreadRequest
+from orchestratex.steps.waiting import Waiting
 
 
 def _require_id(text: str) -> str:
@@ -51,6 +52,7 @@ class Accepted(BaseModel):
     id: str
     session_id: str
     status: ThreadStatus
+    waiting_for: str | None = Field(description="what it will wait for, as things are; null: it is worked on")
 
 
 class Progress(BaseModel):
@@ -70,6 +72,8 @@ class ThreadView(BaseModel):
     session_id: str
     status: ThreadStatus
     is_queued: bool = Field(description="stands in line: as many threads are in flight as may be")
+    waiting_for: str | None = Field(description="why it does not move, while nobody works on it")
+    waiting_s: float | None = Field(description="for how long, seconds")
     progress: Progress
     stop_reason: StopReason | None
     failure_reason: str | None
@@ -83,6 +87,7 @@ class ThreadView(BaseModel):
     evaluations_asked: int | None = Field(description="that were wanted, of the final response")
     best_model: str | None
     user_accepted: bool | None
+    is_simulated: bool = Field(description="the sandbox played models of it: texts and costs are made up")
     total_cost: float = Field(description="US dollars")
     total_tokens_used: int
     total_time_ms: float
@@ -108,8 +113,8 @@ class SessionView(BaseModel):
     session_end: datetime | None
 
 
-def view_thread(thread: Thread) -> ThreadView:
-    """A thread for its user."""
+def view_thread(thread: Thread, waiting: Waiting | None = None, *, now: datetime | None = None) -> ThreadView:
+    """A thread for its user; `now` is the moment until which it waits."""
     is_completed = thread.thread_status is ThreadStatus.COMPLETED
     scores = sorted(thread.scores, key=lambda each: each.iteration)
     best = best_score(thread.scores) if is_completed else None
@@ -118,6 +123,8 @@ def view_thread(thread: Thread) -> ThreadView:
         session_id=str(thread.session_id),
         status=thread.thread_status,
         is_queued=thread.is_queued,
+        waiting_for=waiting.why if waiting else None,
+        waiting_s=waiting.seconds(now) if waiting and now else None,
         progress=Progress(
             iteration=thread.current_iteration,
             max_iterations=thread.options.max_iterations,
@@ -137,6 +144,7 @@ def view_thread(thread: Thread) -> ThreadView:
         evaluations_asked=best.asked if best else None,
         best_model=thread.best_model_id if is_completed else None,
         user_accepted=thread.user_accepted,
+        is_simulated=thread.is_simulated,
         total_cost=thread.total_cost,
         total_tokens_used=thread.total_tokens_used,
         total_time_ms=thread.total_time_spent,

@@ -75,7 +75,8 @@ def describe_models(reached: Reached, settings: Settings) -> list[str]:
     """What who asks a prompt has to know about the models; `settings` are those of this command."""
     if not reached.uses_sandbox:
         usable = reached.services.usable_profiles()
-        return [describe_single(usable[0].model_name)] if len(usable) == 1 else []
+        single = [describe_single(usable[0].model_name)] if len(usable) == 1 else []
+        return [*single, *_tell_unused_keys(reached, settings)]
     if not _plays_on(reached):
         return [SANDBOX_NOTE]
     with _future_providers(reached, settings) as providers:
@@ -90,6 +91,20 @@ def describe_single(model_name: str) -> str:
         f"Only one model can be served, {model_name}: it answers, and nobody evaluates. "
         "`orchestratex models add` adds another."
     )
+
+
+def _tell_unused_keys(reached: Reached, settings: Settings) -> list[str]:
+    """What this command has been given and the running stack has not: its workers make the calls."""
+    if reached.stack is None or reached.stack.is_owner:
+        return []
+    known = reached.services.settings
+    unused = sorted(settings.providers_with_key() - known.providers_with_key())
+    lines = []
+    if unused:
+        lines.append(f"The running stack has no key for {', '.join(unused)}: these keys are not used {AGAIN}.")
+    if settings.models_base_url and settings.models_base_url != known.models_base_url:
+        lines.append(f"The running stack was started without ORCHESTRATEX_MODELS_BASE_URL: it is not used {AGAIN}.")
+    return lines
 
 
 def _plays_on(reached: Reached) -> bool:

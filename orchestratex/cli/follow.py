@@ -4,39 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from orchestratex.cli.reach import Reached
 from orchestratex.errors import LocalStackError, StoreUnavailableError
 
 PATIENCE_S: Final = 120.0  # an election takes 12 s, a restart of mongod somewhat more
-IDLE_S: Final = 15.0
-NO_WORKER: Final = (
-    "nothing has moved for {idle:.0f} s: no worker seems to run; `orchestratex up` starts workers on this machine"
-)
-
 _Seen = TypeVar("_Seen")
 
 
 class StackEndedError(LocalStackError):
     """Raised when the command that ran the local stack has ended; ours may start it again."""
-
-
-class Idleness:
-    """Knows for how long nothing has changed."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._mark: Any = None
-        self._since = clock()
-
-    def note(self, mark: Any, *, is_worked_on: bool) -> str:
-        """What to tell the user; empty as long as something moves."""
-        now = self._clock()
-        if mark != self._mark or is_worked_on:
-            self._mark, self._since = mark, now
-        idle = now - self._since
-        return NO_WORKER.format(idle=idle // 5 * 5) if idle >= IDLE_S else ""
 
 
 class Watch(Generic[_Seen]):

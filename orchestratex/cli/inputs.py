@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from orchestratex.errors import InputError
+from orchestratex.errors import InputError, join_mistakes
 
 if TYPE_CHECKING:
     from bson import ObjectId
@@ -16,18 +19,31 @@ if TYPE_CHECKING:
 
 
 def read_settings() -> Settings:
-    """The validated environment. Raises InputError naming the variable."""
+    """The validated environment; variables that do nothing are told, once. Raises InputError naming those at fault."""
     from pydantic import ValidationError
 
+    from orchestratex.domain.wordings import say_wrong
     from orchestratex.settings import load_settings
 
+    _tell_misspelt()
     try:
         return load_settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        variable = name if name.isupper() else f"ORCHESTRATEX_{name.upper()}"
-        raise InputError(variable, first["msg"]) from error
+        raise join_mistakes([InputError(_name_variable(each), say_wrong(each)) for each in error.errors()]) from error
+
+
+@lru_cache(maxsize=1)
+def _tell_misspelt() -> None:
+    from orchestratex.cli.output import say
+    from orchestratex.variables import find_misspelt
+
+    for line in find_misspelt(os.environ):
+        say(f"warning: {line}")
+
+
+def _name_variable(error: Mapping[str, Any]) -> str:
+    name = str(error["loc"][0])
+    return name if name.isupper() else f"ORCHESTRATEX_{name.upper()}"
 
 
 def parse_id(field: str, text: str) -> ObjectId:
@@ -41,12 +57,9 @@ def parse_id(field: str, text: str) -> ObjectId:
 
 def parse_thread(data: dict[str, object]) -> ThreadRequest:
     """What can be said about a thread without the store. Raises InputError."""
-    from orchestratex.rules.cleaning import is_blank
     from orchestratex.steps.submit import ThreadRequest, parse_request
 
     request: ThreadRequest = parse_request(ThreadRequest, data)
-    if is_blank(request.prompt):
-        raise InputError("prompt", "is empty; write what you want to know")
     return request
 
 

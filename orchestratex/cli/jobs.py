@@ -28,6 +28,8 @@ from orchestratex.steps.submit import (
 class Work(Protocol):
     """What a command has to have done by workers."""
 
+    is_left_alone: bool  # nobody works on it when this command ends
+
     def submit(self, services: Services) -> None:
         """Hand it in, once, however often it is called."""
 
@@ -49,6 +51,7 @@ class Job:
         self._requests = requests
         self._lines = lines
         self.threads: list[Thread] = []  # as they were submitted
+        self.is_left_alone = True  # until it is known who works on it
 
     def submit(self, services: Services) -> None:
         """Check everything, then open the session where none is named, and submit. Raises InputError, CapacityError."""
@@ -84,19 +87,23 @@ class Job:
 
 
 class Resumption:
-    """Takes an ended thread up again, once, however often it is asked to."""
+    """Takes an ended thread up again, once, however often it is asked to; one that still runs is waited for."""
 
     def __init__(self, thread_id: ObjectId) -> None:
         self._thread_id = thread_id
         self._is_session_ended = False
         self.threads: list[Thread] = []
+        self.is_left_alone = True  # until it is known who works on it
 
     def submit(self, services: Services) -> None:
-        """Resume the thread. Raises NotFoundError, and InputError for one that runs or ended well."""
+        """Resume the thread. Raises NotFoundError, and InputError for one that ended well."""
         if self.threads:
             return
-        session_id = services.store.get_thread(self._thread_id).session_id
-        self._is_session_ended = services.store.get_session(session_id).status is not SessionStatus.ACTIVE
+        thread = services.store.get_thread(self._thread_id)
+        if not thread.is_ended:
+            self.threads = [thread]
+            return
+        self._is_session_ended = services.store.get_session(thread.session_id).status is not SessionStatus.ACTIVE
         self.threads = [retry(self._thread_id, services)]
 
     def end(self, services: Services) -> None:

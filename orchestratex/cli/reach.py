@@ -13,12 +13,13 @@ from pydantic import SecretStr
 
 from orchestratex.bootstrap import make_services, make_store
 from orchestratex.cli.output import say
-from orchestratex.errors import LocalStackError
+from orchestratex.errors import LocalStackError, NotFoundError
 from orchestratex.local import LocalStack, local_stack
 from orchestratex.local.pids import is_alive
 from orchestratex.local.plan import KEYED_PROVIDERS
 from orchestratex.local.state import home_directory, read_state
 from orchestratex.settings import Settings
+from orchestratex.steps.lookup import name_id
 from orchestratex.steps.profiles import load_profiles
 from orchestratex.steps.services import Services
 from orchestratex.store.migrations import init_db
@@ -208,10 +209,12 @@ def _apply_reach(settings: Settings, environment: Mapping[str, str]) -> dict[str
 
 @contextmanager
 def open_services(settings: Settings) -> Iterator[Services]:
-    """Services whose connections end with the block."""
+    """Services whose connections end with the block; an id in it that names nothing is told for what it is."""
     services = make_services(settings, patience_s=PATIENCE_S)
     try:
         yield services
+    except NotFoundError as error:
+        raise name_id(error, services.store) from error
     finally:
         services.close()
 
@@ -251,7 +254,7 @@ def prepare_database(settings: Settings, environment: Mapping[str, str], *, forg
         usable = services.usable_profiles()
         for profile in services.cache.all() if forgets_health else ():
             if not profile.is_available:
-                services.store.update_profile(profile.model_name, {"is_available": True})
+                services.store.update_profile(profile.model_name, {"is_available": True, "out_of_reach": None})
         return bool(usable)
 
 

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from orchestratex.cli.advice import advise
 from orchestratex.cli.output import format_cost, format_score, print_pairs, print_text
 from orchestratex.cli.snapshot import Snapshot, describe_scores
 from orchestratex.domain.base import FILTERED, ThreadStatus
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.flow import describe_best_panel
+from orchestratex.steps.waiting import Waiting
 
 
-def print_result(snapshot: Snapshot, *, uses_sandbox: bool = False) -> None:
+def print_result(
+    snapshot: Snapshot, waiting: Waiting | None = None, *, uses_sandbox: bool = False, tells_failure: bool = True
+) -> None:
     """Print the final response, then how it came about; the summary alone when there is no response.
 
-    With `uses_sandbox` it says who played the models, and that the cost is none.
+    With `uses_sandbox`, or where calls say so, it says that the sandbox played the models, and that the cost is none.
+    Without `tells_failure` somebody else says why it failed and what to do.
     """
     thread = snapshot.thread
     if thread.thread_status is ThreadStatus.COMPLETED and thread.final_response is not None:
         print_text(thread.final_response)
         print()
-    print_pairs(_summarise(snapshot, uses_sandbox))
+    pairs = _summarise(snapshot, waiting, is_simulated=uses_sandbox or snapshot.is_simulated)
+    print_pairs(pair for pair in pairs if tells_failure or pair[0] not in _OF_FAILURE)
 
 
-def _summarise(snapshot: Snapshot, uses_sandbox: bool) -> list[tuple[str, str]]:
+_OF_FAILURE = ("failure", "next")
+
+
+def _summarise(snapshot: Snapshot, waiting: Waiting | None, *, is_simulated: bool) -> list[tuple[str, str]]:
     thread = snapshot.thread
     stop_reason = thread.stop_reason.value if thread.stop_reason else "-"
     pairs = [
         ("status", thread.thread_status.value),
         ("score", describe_score(thread)),
         ("iterations", f"{thread.current_iteration} of at most {thread.options.max_iterations}"),
-        ("models", (", ".join(snapshot.models) or "none called") + (", played by the sandbox" if uses_sandbox else "")),
-        (
-            "cost",
-            format_cost(snapshot.cost_nanos) + (" (simulated)" if uses_sandbox else ""),
-        ),
+        ("models", (", ".join(snapshot.models) or "none called") + (", played by the sandbox" if is_simulated else "")),
+        ("cost", format_cost(snapshot.cost_nanos) + (" (simulated)" if is_simulated else "")),
         ("tokens", f"{thread.total_tokens_used:,}"),
         ("time", f"{thread.total_time_spent / 1000:.1f} s"),
         ("stop_reason", stop_reason),
@@ -41,8 +49,13 @@ def _summarise(snapshot: Snapshot, uses_sandbox: bool) -> list[tuple[str, str]]:
     ]
     if thread.is_final_partial:
         pairs.insert(1, ("note", describe_partial(thread)))
+    advice = advise(thread)
+    if advice:
+        pairs.insert(1, ("next", advice))
     if thread.failure_reason:
         pairs.insert(1, ("failure", thread.failure_reason))
+    if waiting:
+        pairs.insert(1, ("waiting", waiting.tell(datetime.now(UTC))))
     return pairs
 
 

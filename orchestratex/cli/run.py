@@ -16,6 +16,7 @@ from orchestratex.settings import Settings
 from orchestratex.steps.measure import measure
 from orchestratex.steps.services import Services
 
+ALONE: Final = "Nothing works on it until `orchestratex up`, or a command that waits for it, starts workers."
 STACKS: Final = 3  # that are tried: those of other commands may end under a job
 
 _Seen = TypeVar("_Seen")
@@ -35,6 +36,7 @@ def run_job(
             with reach.reach_workers(settings, prepare=job.submit, worker_count=worker_count) as reached:
                 for note in () if is_silent else describe_models(reached, settings):
                     say(note)
+                job.is_left_alone = reached.stack is not None and reached.stack.is_owner  # its workers end with us
                 seen = follow(reached)
                 job.end(reached.services)
                 if reached.stack is not None:  # it ends with us, before its beat comes round

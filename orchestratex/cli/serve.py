@@ -67,7 +67,9 @@ def _name_problem(error: ValueError) -> tuple[str, str]:
     """The field and the problem of pydantic's errors, or of our own."""
     from pydantic import ValidationError
 
+    from orchestratex.domain.wordings import say_wrong
+
     if not isinstance(error, ValidationError):
         return "sandbox", str(error)
     first = error.errors()[0]
-    return ".".join(map(str, first["loc"])) or "sandbox", first["msg"].removeprefix("Value error, ")
+    return ".".join(map(str, first["loc"])) or "sandbox", say_wrong(first)

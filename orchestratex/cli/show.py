@@ -17,11 +17,13 @@ def show(
     from orchestratex.cli.output import print_json
     from orchestratex.cli.result import print_result
     from orchestratex.cli.snapshot import take_snapshot, view_result
+    from orchestratex.cli.waits import WaitWatch
 
     wanted = parse_id("thread_id", thread_id)
     with reach.reach_store(read_settings()) as reached:
         snapshot = take_snapshot(wanted, reached.services)
+        waiting = WaitWatch(reached.services).find(snapshot)
     if json:
-        print_json(view_result(snapshot))
+        print_json(view_result(snapshot, waiting))
     else:
-        print_result(snapshot)
+        print_result(snapshot, waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from bson import ObjectId
@@ -12,6 +13,7 @@ from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.flow import best_score, describe_best_panel, describe_panel
 from orchestratex.steps.services import Services
+from orchestratex.steps.waiting import Waiting
 
 _DOES: Final = {
     Role.PRIMARY: "answers",
@@ -54,10 +56,9 @@ class Snapshot:
         return self.thread.lease_token is not None or bool(self.working)
 
     @property
-    def mark(self) -> tuple[int, int, int]:
-        """Changes with everything that happens to the thread."""
-        attempts = sum(response.attempt for response in self.responses)
-        return self.thread.moves, attempts, sum(r.status is ResponseStatus.PENDING for r in self.responses)
+    def is_simulated(self) -> bool:
+        """Whether the sandbox played a model of it."""
+        return self.thread.is_simulated or any(response.is_simulated for response in self.responses)
 
     @property
     def _pending(self) -> list[Response]:
@@ -109,6 +110,7 @@ def view_thread(thread: Thread) -> dict[str, Any]:
         "evaluations_received": best.evaluators if best else None,
         "evaluations_asked": best.asked if best else None,
         "best_model": thread.best_model_id if is_completed else None,
+        "is_simulated": thread.is_simulated,
         "total_cost": thread.total_cost,
         "total_tokens_used": thread.total_tokens_used,
         "total_time_ms": thread.total_time_spent,
@@ -117,7 +119,16 @@ def view_thread(thread: Thread) -> dict[str, Any]:
     }
 
 
-def view_result(snapshot: Snapshot, *, uses_sandbox: bool | None = None) -> dict[str, Any]:
-    """A solved prompt as JSON; who played its models is said only where that is known for this very run."""
-    view = {**view_thread(snapshot.thread), "models": snapshot.models, "total_cost": to_usd(snapshot.cost_nanos)}
+def view_result(
+    snapshot: Snapshot, waiting: Waiting | None = None, *, uses_sandbox: bool | None = None
+) -> dict[str, Any]:
+    """A prompt's thread as JSON; `uses_sandbox`: whether the stack of this very run has the sandbox play."""
+    view = {
+        **view_thread(snapshot.thread),
+        "waiting_for": waiting.why if waiting else None,
+        "waiting_s": waiting.seconds(datetime.now(UTC)) if waiting else None,
+        "models": snapshot.models,
+        "is_simulated": snapshot.is_simulated,
+        "total_cost": to_usd(snapshot.cost_nanos),
+    }
     return view if uses_sandbox is None else {**view, "uses_sandbox": uses_sandbox}

@@ -72,11 +72,12 @@ def _read_prompt(prompt: str) -> str:
 
 def follow_job(job: Job | Resumption, reached: Reached, *, is_silent: bool) -> Snapshot:
     """Show a job's one thread until it has ended."""
-    from orchestratex.cli.follow import Idleness, Watch
+    from orchestratex.cli.follow import Watch
     from orchestratex.cli.progress import open_view
     from orchestratex.cli.snapshot import take_snapshot
+    from orchestratex.cli.waits import WaitWatch
 
-    idleness = Idleness()
+    waits = WaitWatch(reached.services)
     watch = Watch(
         lambda: take_snapshot(job.threads[0].id, reached.services),
         is_final=lambda seen: seen.thread.is_ended,
@@ -84,19 +85,25 @@ def follow_job(job: Job | Resumption, reached: Reached, *, is_silent: bool) -> S
         reached=reached,
     )
     with open_view(is_silent=is_silent) as view:
-        return watch.run(lambda seen: view.show(seen, idleness.note(seen.mark, is_worked_on=seen.is_worked_on)))
+        return watch.run(lambda seen: view.show(seen, waits.tell(seen)))
 
 
 def say_left(job: Job | Resumption) -> None:
-    """Tell who interrupts a job where to look for it."""
+    """Tell who interrupts a job whether it goes on, and what to run."""
     from orchestratex.cli.output import say
+    from orchestratex.cli.run import ALONE
 
     for thread in job.threads:
-        say(f"Left as it is; look with: orchestratex show {thread.id}")
+        if job.is_left_alone:
+            say(f"Left as it is. {ALONE}")
+            say(f"Go on with: orchestratex retry {thread.id}")
+        else:
+            say(f"Left to the workers that go on with it; look with: orchestratex show {thread.id}")
 
 
 def print_outcome(snapshot: Snapshot, *, uses_sandbox: bool, is_json: bool) -> None:
-    """Print how a thread ended."""
+    """Print how a thread ended; why it failed is said once."""
+    from orchestratex.cli.advice import advise
     from orchestratex.cli.output import print_json, say
     from orchestratex.cli.result import print_result
     from orchestratex.cli.snapshot import view_result
@@ -104,6 +111,10 @@ def print_outcome(snapshot: Snapshot, *, uses_sandbox: bool, is_json: bool) -> N
     if is_json:
         print_json(view_result(snapshot, uses_sandbox=uses_sandbox))
     else:
-        print_result(snapshot, uses_sandbox=uses_sandbox)
+        has_failed = snapshot.thread.final_response is None
+        print_result(snapshot, uses_sandbox=uses_sandbox, tells_failure=not has_failed)
     if snapshot.thread.final_response is None:
         say(f"error: the thread failed: {snapshot.thread.failure_reason}")
+        advice = advise(snapshot.thread)
+        if advice:
+            say(f"next: {advice}")

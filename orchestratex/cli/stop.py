@@ -32,10 +32,13 @@ def cancel(
 
 
 def retry(
-    thread_id: Annotated[str, typer.Argument(help="Id of a thread that failed, was cancelled or met a limit.")],
+    thread_id: Annotated[str, typer.Argument(help="Id of one that failed, was cancelled, met a limit or was left.")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Take an ended thread up again from where it stood, and follow it to its end. Nothing is paid twice."""
+    """Take an ended thread up again from where it stood, or one that nobody works on, and follow it to its end.
+
+    Nothing is paid twice.
+    """
     from orchestratex.cli.inputs import parse_id, read_settings
     from orchestratex.cli.jobs import Resumption
     from orchestratex.cli.run import run_job

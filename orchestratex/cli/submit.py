@@ -60,7 +60,8 @@ def submit(
 def _enqueue(job: Job, settings: Settings, *, is_json: bool) -> None:
     """Submit to workers that run already."""
     from orchestratex.cli import reach
-    from orchestratex.cli.output import print_json, print_line
+    from orchestratex.cli.access import describe_models
+    from orchestratex.cli.output import print_json, print_line, say
 
     if not reach.names_services(settings) and not reach.is_stack_running(settings):
         raise InputError(
@@ -68,7 +69,9 @@ def _enqueue(job: Job, settings: Settings, *, is_json: bool) -> None:
             "no workers run here that could go on without this command; start `orchestratex up`, or set "
             "ORCHESTRATEX_MONGODB_URI and ORCHESTRATEX_REDIS_URL",
         )
-    with reach.reach_workers(settings, prepare=job.submit):
+    with reach.reach_workers(settings, prepare=job.submit) as reached:
+        for note in () if is_json else describe_models(reached, settings):
+            say(note)
         for thread in job.threads:
             if is_json:
                 print_json({"thread_id": str(thread.id), "session_id": str(thread.session_id)}, is_line=True)
@@ -77,8 +80,9 @@ def _enqueue(job: Job, settings: Settings, *, is_json: bool) -> None:
 
 
 def _follow(job: Job, reached: Reached, *, is_silent: bool) -> list[Thread]:
-    from orchestratex.cli.follow import Idleness, Watch
+    from orchestratex.cli.follow import Watch
     from orchestratex.cli.tally import open_tally
+    from orchestratex.cli.waits import Idleness, WaitWatch
 
     wanted = [thread.id for thread in job.threads]
 
@@ -86,7 +90,7 @@ def _follow(job: Job, reached: Reached, *, is_silent: bool) -> list[Thread]:
         by_id = {thread.id: thread for thread in reached.services.store.threads_of(job.threads[0].session_id)}
         return [by_id[thread_id] for thread_id in wanted]
 
-    idleness = Idleness()
+    idleness = Idleness(WaitWatch(reached.services).explain)
     watch = Watch(look, is_final=lambda seen: all(each.is_ended for each in seen), pause_s=LOOK_S, reached=reached)
     with open_tally(len(wanted), is_silent=is_silent) as show:
         return watch.run(lambda seen: show(seen, idleness.note([t.moves for t in seen], is_worked_on=_is_held(seen))))
@@ -98,10 +102,14 @@ def _is_held(threads: list[Thread]) -> bool:
 
 def _say_left(job: Job) -> None:
     from orchestratex.cli.output import say
+    from orchestratex.cli.run import ALONE
 
-    if job.threads:
-        say(f"{len(job.threads)} threads of session {job.threads[0].session_id} are left as they are; look with:")
-        say(f"orchestratex show {job.threads[0].id}")
+    if not job.threads:
+        return
+    say(f"{len(job.threads)} threads of session {job.threads[0].session_id} are left as they are.")
+    if job.is_left_alone:
+        say(ALONE.replace(" it ", " them "))
+    say(f"Look with: orchestratex show {job.threads[0].id}")
 
 
 def _print(threads: list[Thread], lines: list[int], *, is_json: bool) -> None:

@@ -21,12 +21,17 @@ from orchestratex.terminal import escape
 EXCERPT: Final = 160
 
 
-def draw_trace(documents: ThreadDocuments) -> Tree:
-    """Draw iteration by iteration what was chosen, answered, objected and decided, then the events."""
+def draw_trace(documents: ThreadDocuments, waiting: str | None = None) -> Tree:
+    """Draw iteration by iteration what was chosen, answered, objected and decided, then the events.
+
+    `waiting` says what it waits for.
+    """
     thread = documents.thread
     stop = f", stopped: {thread.stop_reason.value}" if thread.stop_reason else ""
     tree = Tree(f"Thread {thread.id}: {thread.thread_status.value}{stop}, score {describe_score(thread)}")
     _draw_head(tree, documents)
+    if waiting:
+        tree.add(f"waiting: {escape(waiting)}")
     for iteration in range(1, _last_iteration(documents) + 1):
         _draw_iteration(tree, iteration, documents)
     for selection in documents.selections:
@@ -55,6 +60,8 @@ def _draw_head(tree: Tree, documents: ThreadDocuments) -> None:
         excess = format_cost(session.excess_nanos)
         tree.add(f"note: calls cost {excess} more than was set aside for them; the session pays for no further call")
     tree.add(f"cost {cost}, {thread.total_tokens_used:,} tokens, {thread.total_time_spent / 1000:.1f} s")
+    if any(response.is_simulated for response in documents.responses):
+        tree.add("note: the sandbox played models of it: their texts and costs are made up")
     if thread.is_final_partial:
         tree.add(f"note: {describe_partial(thread)}")
     if thread.failure_reason:
@@ -177,7 +184,7 @@ def _describe_call(response: Response) -> str:
         parts.append(f"{response.response_time / 1000:.1f} s")
     if response.tokens_used is not None:
         parts.append(f"{response.tokens_used.total_tokens} tokens")
-    parts.append(format_cost(response.cost_nanos))
+    parts.append(format_cost(response.cost_nanos) + (" (simulated)" if response.is_simulated else ""))
     if response.attempt > 1:
         parts.append(f"{response.attempt} attempts")
     if response.refusals:
@@ -186,6 +193,8 @@ def _describe_call(response: Response) -> str:
         parts.append(f"waited {response.seat_wait_ms / 1000:.1f} s for its turn")
     elif response.seat_wanted_at is not None:
         parts.append("waits its turn")
+    if response.is_pending and response.waits_for:
+        parts.append(f"waits: {shorten(response.waits_for, EXCERPT)}")
     return ", ".join([*parts, *describe_end(response)])
 
 

@@ -8,12 +8,13 @@ from typing import Final
 
 from orchestratex.advance import end_session
 from orchestratex.cli.check import Found, find_out
-from orchestratex.cli.follow import Idleness, Watch
+from orchestratex.cli.follow import Watch
 from orchestratex.cli.inputs import plan_own_session, require_models
 from orchestratex.cli.outcome import Calls, Outcome, Tried
 from orchestratex.cli.reach import Reached
 from orchestratex.cli.snapshot import Snapshot, take_snapshot
 from orchestratex.cli.tally import open_tally
+from orchestratex.cli.waits import WaitWatch
 from orchestratex.domain.base import Effort
 from orchestratex.domain.inputs import MAX_NAMES
 from orchestratex.domain.profile import Profile
@@ -46,6 +47,7 @@ class Trial:
         self._cost_limit = cost_limit
         self._pairs: list[_Pair] = []
         self._threads: list[Thread] = []
+        self.is_left_alone = True  # until it is known who works on it
         self.found: Found = {}
 
     def submit(self, services: Services) -> None:
@@ -96,10 +98,10 @@ class Trial:
     def _wait(self, reached: Reached, *, is_silent: bool) -> None:
         if not self._threads:
             return
-        wanted, idleness = [thread.id for thread in self._threads], Idleness()
+        wanted, waits = [thread.id for thread in self._threads], WaitWatch(reached.services)
 
         def note(seen: Sequence[Snapshot]) -> str:
-            return idleness.note([each.mark for each in seen], is_worked_on=any(each.is_worked_on for each in seen))
+            return next(filter(None, map(waits.tell, seen)), "")
 
         watch = Watch(
             lambda: [take_snapshot(thread_id, reached.services) for thread_id in wanted],

@@ -20,11 +20,11 @@ from pydantic import (
 )
 
 from orchestratex.domain.base import MAX_ITERATIONS, ModelName
+from orchestratex.domain.wordings import say_wrong
 
 MAX_COST_LIMIT: Final = 1_000_000  # US dollars; sums of nano-dollars stay far inside 64 bits
 MAX_NAMES: Final = 64  # models in one list: several times as many as any installation asks at once
 _MAX_PROBLEM_CHARS: Final = 500
-_VALUE_ERROR: Final = "Value error, "
 
 
 def _require_number(value: Any) -> Any:
@@ -32,6 +32,9 @@ def _require_number(value: Any) -> Any:
     if isinstance(value, bool | str | bytes):
         raise ValueError("must be a number")
     return value
+
+
+_MOST_UNKNOWN: Final = 8  # fields that a caller made up and that are told
 
 
 def _require_truth(value: Any) -> Any:
@@ -84,16 +87,16 @@ UserId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class Strict(BaseModel):
-    """What a caller may say: fields that it does not have are refused. One of them is told, however many there are."""
+    """What a caller may say: fields that it does not have are refused, and the first few of them are told."""
 
     model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
-    def _keep_one_unknown(cls, data: Any) -> Any:
+    def _keep_few_unknown(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        rest = set([name for name in data if name not in cls.model_fields][1:])
+        rest = set([name for name in data if name not in cls.model_fields][_MOST_UNKNOWN:])
         return {name: value for name, value in data.items() if name not in rest} if rest else data
 
 
@@ -105,7 +108,7 @@ def describe_problem(error: Mapping[str, Any], *, skip: int = 0) -> tuple[str, s
     place = error["loc"][skip:]
     names = [part for part in place if isinstance(part, str)]
     entries = [part for part in place if isinstance(part, int)]
-    problem = str(error["msg"]).removeprefix(_VALUE_ERROR)
+    problem = say_wrong(error)
     if entries:
         problem = f"entry {entries[0] + 1}: {problem}"
     return shorten(".".join(names), 64), shorten(problem, _MAX_PROBLEM_CHARS)

@@ -79,6 +79,7 @@ class Profile(Document):
     prices: list[PriceSchedule] = added([])
     probes: Count = 0
     probes_passed: Count = 0
+    out_of_reach: str | None = added(None)  # why it is not available, as it was last found; None: it is
     capabilities: Capabilities = added(Capabilities())  # what it takes in a request
     stated: Stated | None = added(None)  # what its provider's list says that it takes; None: not read yet
     refusals: Refusals | None = added(None)  # what it refused
@@ -97,6 +98,7 @@ STATE_FIELDS: Final = frozenset(
         "updated_at",
         "probes",
         "probes_passed",
+        "out_of_reach",
         "stated",
         "refusals",
         "served_version",

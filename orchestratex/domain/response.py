@@ -29,6 +29,8 @@ from orchestratex.domain.base import (
     to_usd,
 )
 
+SIMULATED_HEADER: Final = "x-orchestratex-sandbox"  # on every reply of the sandbox: no setting has to say who it is
+
 
 class Usage(Record):
     """Tokens of one call. Cached tokens and those put into a cache are part of the input, reasoning of the output."""
@@ -52,6 +54,7 @@ class Completion(Record):
     latency_ms: Millis = 0
     request_id: str | None = None
     model_version: str | None = None
+    is_simulated: bool = added(False)  # it says of itself that it comes from the sandbox
 
     @property
     def served_version(self) -> str | None:
@@ -136,6 +139,8 @@ class Response(Leased):
     # calls that wait until their model, which takes only so many at once, takes one more
     seat_wanted_at: UtcDate | None = added(None)  # since when it waits now; None: it does not
     seat_wait_ms: Millis = added(0.0)  # how long it has waited in all
+    waits_for: str | None = added(None)  # why it was given back unsent, to wait without a worker; until sent
+    is_simulated: bool = added(False)  # the sandbox played its model: text and costs are made up
 
     # the ledger
     purpose: Purpose  # with thread, iteration, role, model and ordinal the unique key of a paid call
@@ -152,6 +157,11 @@ class Response(Leased):
     cost_nanos: Nanos = 0
     cost_source: CostSource | None = None  # the least certain of its attempts
     attempt_costs: dict[str, AttemptCost] = {}  # by attempt number
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it is still to be answered."""
+        return self.status is ResponseStatus.PENDING
 
     @property
     def key(self) -> tuple[str, int, str, str, str, int]:

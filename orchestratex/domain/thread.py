@@ -52,6 +52,7 @@ class IterationScore(Record):
     score: Score | None  # None: no evaluation arrived
     standard_error: float | None = Field(default=None, ge=0)  # of the mean over evaluators; None with one evaluator
     evaluators: Count = 0  # whose evaluations came and could be read
+    unheard: str | None = added(None)  # why no evaluation came, by evaluator; None: one did, or nobody was wanted
     asked: Count | None = added(None)  # evaluators that the panel should have had; None: not known, of older threads
     confidence: Score | None = added(None)  # how far the score can be trusted; see rules.scoring.panel_confidence
     severe: Count = 0  # severe criticisms on which two evaluators agree; see rules.severity
@@ -89,6 +90,7 @@ class Thread(Leased):
     total_models_involved: Count = 0  # models with a completed call
     total_tokens_used: Count = 0
     total_cost: Usd = 0.0  # US dollars, total_cost_nanos for people
+    is_simulated: bool = added(False)  # the sandbox played a model of it: texts and costs are made up
     total_time_spent: Millis = 0  # from created_at to completed_at; 0 while it runs
 
     created_at: UtcDate

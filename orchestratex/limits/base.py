@@ -94,7 +94,7 @@ class Limiter(Protocol):
         """
 
     def ping(self) -> None:
-        """Ask whether there is anybody to ask."""
+        """Ask whether there is anybody to ask, who also takes what is written."""
 
     def pause(self, model: str, *, seconds: float) -> None:
         """After a 429: grant nothing for so long (a shorter pause never shortens a longer one) and go on slower.

@@ -21,6 +21,7 @@ Client = redis.Redis  # one a process, safe among threads
 
 _TIMEOUT_S = 2.0  # a limiter that answers later than this is as good as away
 _HEALTH_CHECK_S = 15
+_PING_S = 10  # what a ping leaves is gone after this
 _KEYS = ("lane", "slots", "booked", "log", "charged", "line", "expected", "seated")
 
 
@@ -66,9 +67,9 @@ class Script:
             return str(self._script(keys=keys, args=list(arguments)))
 
     def ping(self) -> None:
-        """Ask Redis whether it is there."""
+        """Ask Redis whether it is there and takes what is written: a full one, or a replica, only answers."""
         with self._translating():
-            self._client.ping()
+            self._client.set(f"{self._prefix}ping", 1, ex=_PING_S)
 
     @contextmanager
     def _translating(self) -> Iterator[None]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import AliasChoices
-
-from orchestratex.settings import Settings
+from orchestratex.variables import FIELDS, SECRETS_DIR
 
 PLAIN = frozenset(
     {
@@ -40,7 +38,6 @@ AUDIENCES = {  # who gets a setting that is secret or holds a password; all othe
     "sandbox_admin_key": frozenset({"sandbox"}),
 }
 OWN_PREFIXES = {"sandbox": ("ORCHESTRATEX_SANDBOX_",), "flower": ("ORCHESTRATEX_FLOWER_", "FLOWER_")}
-SECRETS_DIR = "ORCHESTRATEX_SECRETS_DIR"
 
 
 def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -78,15 +75,3 @@ def _read_files(environ: Mapping[str, str]) -> dict[str, str]:
         for file in files
         if (name := file.name.upper()) in FIELDS and name not in given and file.is_file()
     }
-
-
-def _name_variables() -> Iterator[tuple[str, str]]:
-    """Every name that a setting is read from, in upper case as pydantic does not mind, and its field."""
-    for field, info in Settings.model_fields.items():
-        alias = info.validation_alias
-        given = alias.choices if isinstance(alias, AliasChoices) else [alias] if alias else []
-        for name in (f"ORCHESTRATEX_{field}", *given):
-            yield str(name).upper(), field
-
-
-FIELDS = dict(_name_variables())

@@ -144,6 +144,7 @@ def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Co
         latency_ms=latency_ms,
         request_id=reply.request_id or name_or_none(body.get("id")),
         model_version=name_or_none(body.get("model")),
+        is_simulated=reply.is_simulated,
     )
     failed = next((block for block in blocks if block.get("type") == "error"), None)
     if failed is not None:

@@ -142,6 +142,7 @@ def _parse(request: CompletionRequest, reply: Reply, *, latency_ms: float) -> Co
         latency_ms=latency_ms,
         request_id=reply.request_id or name_or_none(body.get("responseId")),
         model_version=name_or_none(body.get("modelVersion")),
+        is_simulated=reply.is_simulated,
     )
     if candidate is not None and is_error(candidate.get("error")):
         raise part_error(model, candidate["error"])

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 from urllib3.exceptions import HTTPError, LocationValueError, ReadTimeoutError
 
+from orchestratex.domain.response import SIMULATED_HEADER
 from orchestratex.errors import (
     CallUnwantedError,
     InputError,
@@ -46,6 +47,7 @@ class Reply:
 
     body: dict[str, Any]
     request_id: str | None
+    is_simulated: bool = False  # a header says that it comes from the sandbox
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class HttpClient:
 
     def get_any(self, model: str, url: str, headers: Mapping[str, str]) -> Any:
         """Fetch a JSON value of whatever kind. Raises ProviderError."""
-        return self._exchange(model, self._prepare(model, "GET", url, headers))[0]
+        return self._exchange(model, self._prepare(model, "GET", url, headers))[0].body
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -127,13 +129,13 @@ class HttpClient:
         return prepared
 
     def _ask(self, model: str, prepared: requests.PreparedRequest) -> Reply:
-        body, request_id = self._exchange(model, prepared)
-        if not isinstance(body, dict):
+        received, request_id = self._exchange(model, prepared)
+        if not isinstance(received.body, dict):
             raise MalformedCompletionError(model, "the answer is not a JSON object")
-        return Reply(body, request_id)
+        return Reply(received.body, request_id, is_simulated=SIMULATED_HEADER in received.headers)
 
-    def _exchange(self, model: str, prepared: requests.PreparedRequest) -> tuple[Any, str | None]:
-        """The JSON value that came back, and the provider's name for the exchange."""
+    def _exchange(self, model: str, prepared: requests.PreparedRequest) -> tuple[_Received, str | None]:
+        """What came back, with its JSON value, and the provider's name for the exchange."""
         mask = Mask([*_find_keys(prepared), self._proxy_secret])
         received = self._send(model, prepared, mask)
         request_id = _find_request_id(received.headers, mask)
@@ -151,7 +153,7 @@ class HttpClient:
         error = find_error(model, received.body, mask, sent_bytes=sent_bytes, request_id=request_id)
         if error is not None:
             raise error
-        return received.body, request_id
+        return received, request_id
 
     def _send(self, model: str, prepared: requests.PreparedRequest, mask: Mask) -> _Received:
         limit_s = min(self._read_timeout_s, TIME_LIMIT_S.get() or math.inf)

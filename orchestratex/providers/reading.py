@@ -31,6 +31,7 @@ class Billed:
     latency_ms: float
     request_id: str | None
     model_version: str | None
+    is_simulated: bool = False
 
     def completion(self, text: str, finish_reason: FinishReason) -> Completion:
         """The completion with a text."""

@@ -55,6 +55,8 @@ def best_score(scores: Sequence[IterationScore]) -> IterationScore | None:
 
 def describe_panel(score: IterationScore, stop_reason: StopReason | None = None) -> str:
     """How many of the evaluations that were wanted stand behind a score, or why there is none."""
+    if score.score is None and score.unheard:
+        return f"none of {score.asked or 0} evaluations came ({score.unheard}): no score"
     if score.asked is None:
         count = f"{score.evaluators} evaluation{'' if score.evaluators == 1 else 's'}"
         return count if score.score is not None else "no evaluation could be read or came back: no score"

@@ -9,6 +9,7 @@ from orchestratex.domain.base import Domain, Strategy
 from orchestratex.domain.profile import Profile
 from orchestratex.domain.selection import Candidate
 from orchestratex.rules.candidates import Scores
+from orchestratex.rules.causes import join_causes
 from orchestratex.rules.evidence import Expectation
 
 _LABELS: Final = {
@@ -91,13 +92,17 @@ def explain_overrides(
 
 
 def explain_absence(profiles: Sequence[Profile], excluded: Collection[str], replaced: Mapping[str, str]) -> str:
-    """Say of each model why it is no candidate."""
-    parts = []
-    for profile in sorted(profiles, key=lambda p: p.model_name):
-        name = profile.model_name
-        why = "not active" if not profile.is_active else "excluded" if name in excluded else replaced.get(name, "")
-        parts.append(f"{name} ({why})")
-    return "no model is left to choose from: " + (", ".join(parts) or "there are no profiles")
+    """Say of each model why it is no candidate: first what failed, by cause."""
+    names = sorted(profile.model_name for profile in profiles)
+    idle = {profile.model_name for profile in profiles if not profile.is_active}
+    out = {name for name in names if name in excluded} - idle
+    failed = {name: replaced[name] for name in names if name in replaced and name not in idle | out}
+    parts = [
+        join_causes(failed),
+        f"excluded: {', '.join(sorted(out))}" if out else "",
+        f"not active: {', '.join(sorted(idle))}" if idle else "",
+    ]
+    return "no model is left: " + ("; ".join(filter(None, parts)) or "there are no profiles")
 
 
 def _explain_evidence(expected: Expectation) -> str:

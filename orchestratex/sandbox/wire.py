@@ -12,6 +12,8 @@ from typing import Any, Final
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from orchestratex.domain.response import SIMULATED_HEADER
+
 JSON: Final = b"application/json"
 HTML: Final = b"text/html; charset=utf-8"
 _RESET: Final = struct.pack("ii", 1, 0)  # closing sends RST instead of FIN
@@ -104,6 +106,6 @@ class Wire:
 
 def _start(status: int, length: int, content_type: bytes, headers: Iterable[tuple[str, str]]) -> Message:
     fields: list[tuple[bytes, bytes]] = [(b"content-type", content_type), (b"content-length", str(length).encode())]
-    fields += [(name.encode(), value.encode()) for name, value in headers]
+    fields += [(name.encode(), value.encode()) for name, value in (*headers, (SIMULATED_HEADER, "simulated"))]
     message: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": fields}
     return message

@@ -406,6 +406,7 @@ def _mark_sent(response: Response, messages: Messages, hold: Held, services: Ser
             "reserved_nanos": hold.amount,
             "days": response.days,
             "worst_case": max(to_usd(hold.amount), response.worst_case or 0.0),
+            "waits_for": None,
             **end_seat_wait(response, services),
         },
         is_pending=True,

@@ -39,6 +39,7 @@ _AWAY_PAUSE_S = 2.0  # without Redis: how soon to ask again
 SHORT_WAIT_S = 0.4  # what the way through the queue takes: calls come back so much early, and sit out the rest
 _SHORT_WAITS = 4  # in a row, for slots move when others are corrected
 _RATE_LIMITED_PAUSE_S = 5.0  # after a 429 that does not say how long
+_MOST_WORDS = 300  # characters of why a model is left alone
 _SEAT_MARGIN_S = 5.0  # a granted call has to be looked at once more and marked before it leaves
 
 
@@ -61,7 +62,7 @@ def pass_gates(response: Response, profile: Profile, tokens: int, services: Serv
         verdict = services.breaker.allow(model)
         is_trial = verdict.is_trial
         if not verdict.is_allowed:
-            return Passage(verdict.wait_s, is_broken=True, why=f"{model}'s breaker is {verdict.state.value}")
+            return Passage(verdict.wait_s, is_broken=True, why=_explain_breaker(profile))
         wait = _book(response, profile, tokens, services)
         if wait > 0 and is_trial:
             services.breaker.give_back(model)
@@ -73,6 +74,12 @@ def pass_gates(response: Response, profile: Profile, tokens: int, services: Serv
     if not wait:
         return Passage(is_trial=is_trial)
     return Passage(wait, is_for_seat=wait.is_for_seat, why=_explain(wait, profile))
+
+
+def _explain_breaker(profile: Profile) -> str:
+    """The cause, not the breaker alone: it is what somebody has to mend."""
+    cause = (profile.out_of_reach or "").removeprefix(f"{profile.model_name}: ")
+    return "it is left alone for a while, as its calls keep failing" + (f": {cause}" if cause else "")
 
 
 def _explain(wait: Wait, profile: Profile) -> str:
@@ -126,7 +133,7 @@ def report_success(response: Response, passage: Passage, estimated: int, actual:
             response.model_name, call_id=str(response.id), estimated=estimated, actual=actual
         )
         call_next(woken, services)
-        record_outcome(response.model_name, services, ok=True, is_trial=passage.is_trial)
+        record_outcome(response.model_name, services, is_trial=passage.is_trial)
     except LimiterUnavailableError:
         return  # an uncorrected estimate only paces more slowly, a breaker hears of the next call
 
@@ -146,9 +153,9 @@ def report_failure(
             woken = services.limiter.correct(model, call_id=call_id, estimated=estimated, actual=0)
         call_next(woken, services)
         if isinstance(error, _BREAKING):
-            record_outcome(model, services, ok=False, is_trial=passage.is_trial)
+            record_outcome(model, services, problem=str(error), is_trial=passage.is_trial)
         elif not isinstance(error, ProviderRateLimitedError):
-            record_outcome(model, services, ok=True, is_trial=passage.is_trial)
+            record_outcome(model, services, is_trial=passage.is_trial)
         elif passage.is_trial:
             services.breaker.give_back(model)
     except LimiterUnavailableError:
@@ -184,14 +191,18 @@ def forget_booking(response: Response, services: Services) -> bool:
     return True
 
 
-def record_outcome(model: str, services: Services, *, ok: bool, is_trial: bool) -> None:
-    """Tell the breaker; where it opens or closes, the next selection sees it. Raises LimiterUnavailableError."""
-    changed = services.breaker.record(model, ok=ok, trial=is_trial)
+def record_outcome(model: str, services: Services, *, is_trial: bool, problem: str | None = None) -> None:
+    """Tell the breaker that a call went well, or what its problem was.
+
+    Where that opens or closes it, the next selection sees it. Raises LimiterUnavailableError.
+    """
+    changed = services.breaker.record(model, ok=problem is None, trial=is_trial)
     if changed is None:
         return
     is_open = changed is not BreakerState.CLOSED
     try:
-        services.store.update_profile(model, {"is_available": not is_open})
+        reason = (problem or f"{model}: its calls keep failing")[:_MOST_WORDS] if is_open else None
+        services.store.update_profile(model, {"is_available": not is_open, "out_of_reach": reason})
     except StoreUnavailableError as error:  # the next probe says it; what the call brought has still to be saved
         _log.warning("that %s is %s cannot be noted: %s", model, changed.value, error)
     services.cache.forget()

@@ -37,6 +37,7 @@ PROBES = "probes"  # the day account that real calls draw on
 _SYSTEM = "You are asked whether you are reachable."
 _USER = "Reply with the word: yes"
 _AT_ONCE = 8  # models
+_MOST_WORDS = 300  # characters of what is wrong with one
 # What an endpoint without a list that can be read answers; a wrong key fails the call, too, and costs nothing there.
 _NO_LIST = (
     MalformedCompletionError,
@@ -80,6 +81,7 @@ def _probe(profile: Profile, services: Services) -> bool:
         profile.model_name,
         {
             "is_available": passed,
+            "out_of_reach": (finding.problem or "")[:_MOST_WORDS] or None,
             "last_health_check": services.clock(),
             "probes": profile.probes + 1,
             "probes_passed": profile.probes_passed + passed,
@@ -187,11 +189,11 @@ def _call_now(profile: Profile, key: str, services: Services) -> _Finding:
         services.store.settle(account, key, nanos)
         if isinstance(error, ProviderRateLimitedError):  # it is there, and busy with others' calls
             return _Finding(None if profile.is_available else str(error), "call", nanos)
-        _decide(profile, services, ok=False)
+        _decide(profile, services, problem=str(error))
         return _Finding(str(error), "call", nanos)
     nanos, _, _ = completion_cost(profile, completion, prompt=text, at=span.start)
     services.store.settle(account, key, nanos)
-    _decide(profile, services, ok=True)
+    _decide(profile, services)
     return _Finding(None, "call", nanos)
 
 
@@ -225,8 +227,8 @@ def _charge_of(profile: Profile, error: ProviderError, amount: int, *, prompt: s
     return amount if error.may_be_charged else 0
 
 
-def _decide(profile: Profile, services: Services, *, ok: bool) -> None:
+def _decide(profile: Profile, services: Services, *, problem: str | None = None) -> None:
     try:
-        record_outcome(profile.model_name, services, ok=ok, is_trial=True)
+        record_outcome(profile.model_name, services, problem=problem, is_trial=True)
     except LimiterUnavailableError:
         return  # the next probe decides

@@ -14,6 +14,7 @@ from orchestratex.domain.base import Specialty
 from orchestratex.domain.capabilities import Capabilities
 from orchestratex.domain.prices import PriceSchedule, Rates
 from orchestratex.domain.profile import STATE_FIELDS, Profile, RateLimits, todays_costs
+from orchestratex.domain.wordings import say_wrong
 from orchestratex.errors import FieldProblem, InputError, ProfilesError, StoreUnavailableError
 from orchestratex.providers.addresses import check_base_url
 from orchestratex.providers.dialects import DIALECTS
@@ -280,7 +281,7 @@ def _read_errors(name: str, error: ValidationError) -> list[FieldProblem]:
     problems = []
     for each in error.errors():
         path = ".".join(str(part) for part in each["loc"])
-        message, is_missing = each["msg"].removeprefix("Value error, ") + _name_unit(path), each["type"] == "missing"
+        message, is_missing = say_wrong(each) + _name_unit(path), each["type"] == "missing"
         inner = _LIMITS if is_missing and path == "rate_limits" else ()
         paths = [f"{path}.{field}" for field in inner] or [path]
         problems += [FieldProblem(name, path, message, is_missing) for path in paths]

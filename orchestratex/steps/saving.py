@@ -63,4 +63,5 @@ def _fields(completion: Completion) -> dict[str, object]:
         "finish_reason": completion.finish_reason,
         "response_time": completion.latency_ms,
         "served_version": completion.served_version,
+        "is_simulated": completion.is_simulated,
     }

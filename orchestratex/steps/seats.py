@@ -12,7 +12,12 @@ from orchestratex.steps.services import Services
 
 def give_back(thread: Thread, response: Response, passage: gates.Passage, services: Services) -> Called:
     """Let the call wait without a worker. Waiting is no attempt: the reservation stands for the next claim."""
-    waiting = {"attempt": response.attempt - 1, "reserved_nanos": response.reserved_nanos, "days": response.days}
+    waiting = {
+        "attempt": response.attempt - 1,
+        "reserved_nanos": response.reserved_nanos,
+        "days": response.days,
+        "waits_for": passage.why,
+    }
     is_new = passage.is_for_seat and response.seat_wanted_at is None
     if is_new:
         waiting["seat_wanted_at"] = services.clock()

@@ -40,6 +40,7 @@ from orchestratex.rules.selection import (
 from orchestratex.rules.shortfall import Kind, longer_limit
 from orchestratex.steps.counting import counted_evaluations
 from orchestratex.steps.moves import Move, stop
+from orchestratex.steps.pool import judged_authors
 from orchestratex.steps.services import Services
 from orchestratex.steps.standby import MOST_MODELS, fall_back, room_needed
 
@@ -56,7 +57,7 @@ def select(thread: Thread, services: Services) -> Move:
     except NoCandidateError as error:
         if fall_back(thread, services) is not None:
             return Move(_answer_step(thread))
-        why = f"no further model is asked: {error}"
+        why = str(error) if thread.current_iteration == 1 else f"no further model is asked: {error}"
         services.journal.write(
             Component.SELECTOR, "no_candidate", why, thread=thread, level=LogLevel.ERROR, error=error
         )
@@ -148,15 +149,29 @@ def _read_history(services: Services) -> History:
 
 def _find_unavailable(thread: Thread, profiles: Sequence[Profile], services: Services) -> dict[str, str]:
     """The models that are not to be asked in this thread, with the reason."""
+    judges = dict.fromkeys(_only_judges(thread, profiles), "it is the only one that is to evaluate")
     if not thread.failed_models:
-        return {}
+        return judges
     too_short, _ = room_needed(thread, services)
     short = {each.model_name for each in profiles if too_short and each.max_output_tokens <= too_short}
     why = f"its output limit is not above the {too_short} tokens at which an answer was cut off"
     answers = services.store.answers_of(thread.id, iteration=thread.current_iteration)
     failures = {each.model_name: each.error_message for each in answers if each.error_message}
     said = {name: failures.get(name) or "its call failed in this thread" for name in thread.failed_models}
-    return {**dict.fromkeys(short, why), **{name: text[:_REASON] for name, text in said.items()}}
+    return {**judges, **dict.fromkeys(short, why), **{name: text[:_REASON] for name, text in said.items()}}
+
+
+def _only_judges(thread: Thread, profiles: Sequence[Profile]) -> set[str]:
+    """The models whose answer nobody would evaluate, where the caller's list leaves nobody else, unless all are such.
+
+    A model that has failed in the thread is no alternative.
+    """
+    if thread.options.evaluators is None:
+        return set()
+    out = {*thread.options.excluded_models, *thread.failed_models}
+    left = {profile.model_name for profile in profiles} - out
+    judged = judged_authors(profiles, thread.options) & left
+    return left - judged if judged else set()
 
 
 def _record(thread: Thread, ranking: Ranking, started: float, services: Services) -> Selection:

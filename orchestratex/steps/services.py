@@ -137,4 +137,5 @@ class Services:
             "total_tokens_used": totals.tokens,
             "total_cost_nanos": totals.cost_nanos,
             "total_cost": to_usd(totals.cost_nanos),
+            "is_simulated": totals.is_simulated,
         }

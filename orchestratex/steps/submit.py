@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any
 
 from bson import ObjectId
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from orchestratex.domain.base import (
     MAX_PROMPT_CHARS,
@@ -29,20 +30,26 @@ from orchestratex.domain.inputs import (
     describe_problem,
 )
 from orchestratex.domain.log import LogEvent
-from orchestratex.domain.profile import Profile
 from orchestratex.domain.session import Session, SessionSettings
 from orchestratex.domain.thread import Thread, ThreadOptions
-from orchestratex.errors import ConflictError, InputError, StoreUnavailableError
+from orchestratex.errors import ConflictError, InputError, StoreUnavailableError, join_mistakes
 from orchestratex.faultpoints import FaultPoint
 from orchestratex.rules.cleaning import VISIBLE, is_blank
-from orchestratex.rules.panel import choose_evaluators
 from orchestratex.steps import places
 from orchestratex.steps.announce import announce_thread
 from orchestratex.steps.halt import halt
+from orchestratex.steps.pool import check_pool, list_names
 from orchestratex.steps.services import Services
 
 _log = logging.getLogger(__name__)
-_LISTED = 12  # names in a message
+MOST_MISTAKES = 20  # that are told at once
+_Check = Callable[[], None]
+
+
+def _require_visible(prompt: str) -> str:
+    if is_blank(prompt):
+        raise ValueError("is empty; write what you want to know")
+    return prompt
 
 
 class Options(Strict):
@@ -77,17 +84,25 @@ class ThreadRequest(Options):
     """A new thread: a prompt and what is asked for it alone."""
 
     # not blank: written so that generators of test data need no second for each text of this length
-    prompt: str = Field(max_length=MAX_PROMPT_CHARS, json_schema_extra={"minLength": 1, "pattern": f"(?={VISIBLE})"})
+    prompt: Annotated[str, AfterValidator(_require_visible)] = Field(
+        max_length=MAX_PROMPT_CHARS, json_schema_extra={"minLength": 1, "pattern": f"(?={VISIBLE})"}
+    )
     context: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
 
 
 def parse_request(kind: type[Strict], data: object) -> Any:
-    """Validate a caller's data. Raises InputError naming the field and its limit."""
+    """Validate a caller's data. Raises InputError naming each field that is wrong, and its limit."""
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        field, problem = describe_problem(error.errors()[0])
-        raise InputError(field or "request", problem) from error
+        found = (describe_problem(each) for each in error.errors()[:MOST_MISTAKES])
+        raise join_mistakes([InputError(field or "request", problem) for field, problem in found]) from error
+
+
+def find_mistakes(fields: Mapping[str, Any], services: Services) -> list[InputError]:
+    """What only the installation knows to be wrong with options that are well-formed by themselves."""
+    options = Options.model_construct(**{name: fields[name] for name in Options.model_fields if name in fields})
+    return _collect(_checks_of(options, services))
 
 
 def open_session(request: SessionRequest, services: Services) -> Session:
@@ -102,8 +117,7 @@ def plan_session(request: SessionRequest, services: Services) -> Session:
 
     Raises InputError naming the field and its limit.
     """
-    _check_models(request, services)
-    _check_deadline(request, services)
+    _require_all(_checks_of(request, services))
     now = services.clock()
     limit = request.cost_limit
     session = Session(
@@ -158,14 +172,15 @@ def _require_active(session_id: ObjectId, threads: list[Thread], services: Servi
 
 def check_thread(request: ThreadRequest, session: Session, services: Services) -> Thread:
     """The thread that a request asks for. Raises InputError naming the field and its limit."""
-    if is_blank(request.prompt):
-        raise InputError("prompt", "is empty; write what you want to know")
-    for field in ("prompt", "context"):
-        _check_text(field, getattr(request, field) or "")
-    _check_models(request, services)
-    _check_deadline(request, services)
+    _require_all(
+        [
+            lambda: _check_text("prompt", request.prompt),
+            lambda: _check_text("context", request.context or ""),
+            *_checks_of(request, services),
+        ]
+    )
     options = _resolve(request, session, services)
-    _check_pool(options, services)
+    check_pool(options, services)
     now = services.clock()
     return Thread(
         session_id=session.id,
@@ -243,15 +258,37 @@ def _check_session(session: Session, services: Services) -> None:
         excluded_models=settings.excluded_models,
         evaluators=settings.evaluators,
     )
-    _check_pool(options, services)
+    check_pool(options, services)
 
 
-def _check_models(options: Options, services: Services) -> None:
+def _require_all(checks: Sequence[_Check]) -> None:
+    """Raise InputError for all that is wrong at once: who mends one mistake should not find the next behind it."""
+    found = _collect(checks)
+    if found:
+        raise join_mistakes(found)
+
+
+def _collect(checks: Sequence[_Check]) -> list[InputError]:
+    found: list[InputError] = []
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            found.append(error)
+    return found
+
+
+def _checks_of(options: Options, services: Services) -> list[_Check]:
+    lists = ("preferred_models", "excluded_models", "evaluators")
+    checks: list[_Check] = [partial(_check_models, field, options, services) for field in lists]
+    return [*checks, lambda: _check_deadline(options, services)]
+
+
+def _check_models(field: str, options: Options, services: Services) -> None:
     known = {profile.model_name for profile in services.cache.all()}
-    for field in ("preferred_models", "excluded_models", "evaluators"):
-        unknown = sorted(set(getattr(options, field) or ()) - known)
-        if unknown:
-            raise InputError(field, f"unknown: {_list(unknown)}; known are {_list(sorted(known)) or 'none'}")
+    unknown = sorted(set(getattr(options, field) or ()) - known)
+    if unknown:
+        raise InputError(field, f"unknown: {list_names(unknown)}; known are {list_names(sorted(known)) or 'none'}")
 
 
 def _check_deadline(options: Options, services: Services) -> None:
@@ -266,33 +303,3 @@ def _check_text(field: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(field, f"is not valid Unicode at character {error.start}") from error
-
-
-def _check_pool(options: ThreadOptions, services: Services) -> None:
-    """A thread needs a model that answers and another that evaluates. Raises ConflictError.
-
-    Where the whole installation has one model that answer goes without evaluation, and says so.
-    """
-    both = sorted(set(options.preferred_models) & set(options.excluded_models))
-    if both:
-        raise ConflictError("preferred_models", f"{', '.join(both)} cannot be preferred and excluded at once")
-    usable = services.usable_profiles()
-    candidates = [profile for profile in usable if profile.model_name not in options.excluded_models]
-    if not candidates:
-        raise ConflictError("excluded_models", f"no model is left to answer; active are {_names(usable) or 'none'}")
-    if len(usable) == 1 and options.evaluators is None:
-        return
-    anybody = [profile.model_copy(update={"is_available": True}) for profile in usable]
-    if not any(choose_evaluators(anybody, options, author=each.model_name) for each in candidates):
-        field = "evaluators" if options.evaluators else "excluded_models"
-        raise ConflictError(field, f"no evaluator is left beside {_names(candidates)}; at least two models are needed")
-
-
-def _names(profiles: Collection[Profile]) -> str:
-    return _list(sorted(profile.model_name for profile in profiles))
-
-
-def _list(names: Sequence[str]) -> str:
-    """A few names and how many more there are."""
-    more = [f"{len(names) - _LISTED} more"] if len(names) > _LISTED else []
-    return ", ".join([*names[:_LISTED], *more])

@@ -10,6 +10,7 @@ from orchestratex.steps.counting import counted_evaluations
 from orchestratex.steps.moves import Move, stop
 from orchestratex.steps.panel import leave_behind
 from orchestratex.steps.services import Services
+from orchestratex.steps.unheard import explain_unheard
 
 # these are decided by weighing: nothing was left to weigh
 _WEIGHED = {
@@ -80,6 +81,8 @@ def _weigh_answer(
 ) -> list[IterationScore]:
     """Record what the panel thought of an answer, and of how it dealt with the criticism; the scores, its own last."""
     score = _score(thread, answer, evaluations)
+    if score.score is None:
+        score = score.model_copy(update={"unheard": explain_unheard(thread, services)})
     services.store.update_evaluated(answer.id, {"selection_score": score.score})
     _weigh_criticism(thread, answer, evaluations, services)
     return [*(known for known in thread.scores if known.iteration != score.iteration), score]

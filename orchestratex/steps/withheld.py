@@ -23,7 +23,8 @@ def tell_withheld(services: Services) -> None:
 
 def _tell(profile: Profile, problem: str, services: Services) -> None:
     if profile.api_key_required:
-        services.store.update_profile(profile.model_name, {"is_available": False})
+        why = f"{profile.model_name}: {problem}"
+        services.store.update_profile(profile.model_name, {"is_available": False, "out_of_reach": why})
         services.cache.forget()
     services.journal.write(
         Component.ORCHESTRATOR,

@@ -53,6 +53,7 @@ class ThreadTotals(Record):
     models: int = 0  # with a completed call
     tokens: int = 0
     cost_nanos: int = 0
+    is_simulated: bool = False  # the sandbox played a model of it
 
 
 AccountId = ObjectId | str  # a session's id, or the name of a day's budget
@@ -154,6 +155,7 @@ REOPENED: Final[dict[str, Any]] = {  # of a call that is wanted again
     "dispatches": 0,
     "not_before": None,
     "seat_wanted_at": None,
+    "waits_for": None,
     "is_quarantined": False,
     "error_message": None,
     "retried_for": None,

@@ -193,6 +193,7 @@ class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns):
             models=len({response.model_name for response in paid if response.status is ResponseStatus.COMPLETED}),
             tokens=sum(response.tokens_used.total_tokens for response in paid if response.tokens_used),
             cost_nanos=sum(response.cost_nanos for response in paid),
+            is_simulated=any(response.is_simulated for response in paid),
         )
 
     def is_current(self, thread: Thread) -> bool:
@@ -643,7 +644,7 @@ class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns):
     def _get(self, kind: type[Doc], document_id: ObjectId, field: str) -> Doc:
         found: Doc | None = self._tables[kind].get(document_id)
         if found is None:
-            raise NotFoundError(field, f"{document_id} names nothing")
+            raise NotFoundError(field, document_id)
         return found
 
     def _known(self, kind: type[Doc], document_id: ObjectId) -> Doc | None:

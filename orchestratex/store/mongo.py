@@ -77,6 +77,14 @@ _Mongo = dict[str, Any]
 _NAMES: dict[type[Document], str] = {document: name for name, document in COLLECTIONS.items()}
 _DUPLICATE_KEY = 11000
 _AUTHENTICATION_FAILED = 18
+_ILLEGAL = 20
+_NO_RETRIES = "Transaction numbers"  # are what a server of its own does not take with a write
+_NO_SET = "answers, and its replica set was not initiated: run `rs.initiate()` in mongosh there, once"
+_SETUP = {  # codes of what only who set it up can mend
+    13: "does not let the user in ORCHESTRATEX_MONGODB_URI read and write, or wants one: name a user who may",
+    _ILLEGAL: "is no replica set: start mongod with --replSet NAME, then run `rs.initiate()` in mongosh there, once",
+    94: _NO_SET,
+}
 _TOO_LARGE = {  # codes of documents that MongoDB does not take
     10334,  # BSONObjectTooLarge
     16493,  # one text alone is larger than 16 MB
@@ -196,7 +204,8 @@ def _translating(store: MongoStore) -> Iterator[None]:
     try:
         yield
     except (ConnectionFailure, ExecutionTimeout) as error:  # elections, restarts, lost networks
-        raise StoreUnavailableError(f"MongoDB at {store.address} does not answer: {_first_line(error)}") from error
+        problem = _explain_set(store) or f"does not answer: {_first_line(error)}"
+        raise StoreUnavailableError(f"MongoDB at {store.address} {problem}") from error
     except DocumentTooLarge as error:  # the driver does not even send it
         raise DocumentTooLargeError(_TOO_LARGE_WORDS) from error
     except OperationFailure as error:
@@ -205,9 +214,17 @@ def _translating(store: MongoStore) -> Iterator[None]:
         if error.code == _AUTHENTICATION_FAILED:
             problem = "refuses the name or password in ORCHESTRATEX_MONGODB_URI"
             raise StoreUnavailableError(f"MongoDB at {store.address} {problem}") from error
+        if error.code in _SETUP and (error.code != _ILLEGAL or _NO_RETRIES in str(error)):
+            raise StoreUnavailableError(f"MongoDB at {store.address} {_SETUP[error.code]}") from error
         if not _is_passing(error):
             raise
         raise StoreUnavailableError(f"MongoDB at {store.address} cannot do it now: {_first_line(error)}") from error
+
+
+def _explain_set(store: MongoStore) -> str | None:
+    """What is wrong where servers answer that no set has been made of."""
+    servers = store.client.topology_description.server_descriptions().values()
+    return _NO_SET if any(server.server_type_name == "RSGhost" for server in servers) else None
 
 
 def _is_passing(error: OperationFailure) -> bool:
@@ -348,10 +365,12 @@ class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
             "models": {"$addToSet": {"$cond": [is_completed, "$model_name", "$$REMOVE"]}},
             "tokens": {"$sum": "$tokens_used.total_tokens"},
             "cost_nanos": {"$sum": "$cost_nanos"},
+            "is_simulated": {"$max": {"$eq": ["$is_simulated", True]}},
         }
         paid = {"thread_id": thread_id, "cost": {"$ne": None}}
         for row in self._responses.aggregate([{"$match": paid}, {"$group": total}]):
-            return ThreadTotals(models=len(row["models"]), tokens=row["tokens"], cost_nanos=row["cost_nanos"])
+            sums = {name: row[name] for name in ("tokens", "cost_nanos", "is_simulated")}
+            return ThreadTotals(models=len(row["models"]), **sums)
         return ThreadTotals()
 
     def is_current(self, thread: Thread) -> bool:
@@ -666,7 +685,7 @@ class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
             return Account.model_validate({**found, "id": found["_id"]})
         if isinstance(account_id, str):
             return Account(id=account_id)
-        raise NotFoundError("session_id", f"{account_id} names nothing")
+        raise NotFoundError("session_id", account_id)
 
     def accounts_with_reservations(self, *, limit: int) -> list[Account]:
         idle_ms = {"$subtract": ["$$NOW", {"$ifNull": ["$updated_at", "$$NOW"]}]}
@@ -787,7 +806,7 @@ class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
     def _get(self, kind: type[Doc], document_id: ObjectId, field: str, projection: _Mongo | None = None) -> Doc:
         found = self._collection(kind).find_one({"_id": document_id}, projection)
         if found is None:
-            raise NotFoundError(field, f"{document_id} names nothing")
+            raise NotFoundError(field, document_id)
         return kind.model_validate(found)
 
     def _fill_prompts(self, evaluations: list[Evaluation]) -> list[Evaluation]:

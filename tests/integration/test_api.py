@@ -79,10 +79,13 @@ def test_an_unreachable_broker_is_named_and_threads_wait_in_the_store(servers: S
         threads = [cluster.services.store.get_thread(ObjectId(taken.json()["id"]))]
         ended = cluster.await_ended(threads)
 
-    assert ready.status_code == 503
-    assert away.rpartition("@")[2].partition("/")[0] in ready.json()["detail"]
+    address_of_broker = away.rpartition("@")[2].partition("/")[0]
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert address_of_broker in ready.json()["broker"]
+    assert address_of_broker in ready.json()["limits"]
     assert "secret" not in ready.text
     assert taken.status_code == 202
+    assert address_of_broker in taken.json()["waiting_for"]
     assert ended[0].final_response
 
 

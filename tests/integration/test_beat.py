@@ -43,13 +43,13 @@ def test_two_beats_do_no_harm_and_a_dead_one_is_reported(servers: Servers, tmp_p
         store = cluster.services.store
         store.put_sample("start", 1)
         beats = [cluster.start("beat") for _ in range(2)]
-        wait_for(lambda: ready()["status"] == "ok", timeout_s=60, what="the beats' first signs")
+        wait_for(lambda: ready()["beat"] == "ok", timeout_s=60, what="the beats' first signs")
         wait_for(lambda: store.sample_ages(["start"])["start"] > 6 * PERIOD_S, timeout_s=90, what="six periods")
         for beat in beats:
             cluster.kill(beat)
         passed_s = store.sample_ages(["start"])["start"]
         taken = [turns(cluster, name) for name in ("probe", "measure")]
-        degraded = wait_for(lambda: (body := ready())["status"] != "ok" and body, timeout_s=30, what="its report")
+        degraded = wait_for(lambda: (body := ready())["beat"] != "ok" and body, timeout_s=30, what="its report")
         wait_for(lambda: "nothing came from the beat" in cluster.log_text(), timeout_s=30, what="the warning")
         wait_for(lambda: events(cluster, "beat_missing"), timeout_s=30, what="the event")
         wait_for(
@@ -58,7 +58,7 @@ def test_two_beats_do_no_harm_and_a_dead_one_is_reported(servers: Servers, tmp_p
             what="a record of every turn, and of nothing else",
         )
         cluster.start("beat")
-        wait_for(lambda: ready()["status"] == "ok", timeout_s=60, what="the end of the report")
+        wait_for(lambda: ready()["beat"] == "ok", timeout_s=60, what="the end of the report")
         wait_for(lambda: events(cluster, "beat_back"), timeout_s=30, what="the event of its end")
         missing = events(cluster, "beat_missing")
         log = cluster.log_text()

@@ -112,7 +112,7 @@ def test_bad_input_ends_before_anything_is_started(shell: Shell) -> None:
     code, _, err = shell.run("solve", "x", "--max-iterations", "11")
 
     assert code == 2
-    assert err == "error: max_iterations: Input should be less than or equal to 10\n"
+    assert err == "error: max_iterations: must be at most 10\n"
     assert not shell.home.exists()
 
 

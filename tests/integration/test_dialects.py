@@ -110,6 +110,10 @@ def fail(provider: Provider, request: CompletionRequest | None = None) -> Provid
     return caught.value
 
 
+def test_the_sandbox_says_who_it_is_in_every_dialect(provider: Provider) -> None:
+    assert provider.complete(make_request()).is_simulated
+
+
 def test_a_completion_is_read_and_counted_as_the_sandbox_counted_it(provider: Provider, sandbox: Running) -> None:
     completion = provider.complete(make_request())
 

@@ -1,4 +1,4 @@
-"""Metrics, health, guards, and errors that are nobody's input."""
+"""Metrics, guards, and errors that are nobody's input."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestratex.api.server import require_loopback, run
-from orchestratex.errors import (
-    BrokerUnavailableError,
-    InputError,
-    LimiterUnavailableError,
-    StoreUnavailableError,
-)
+from orchestratex.errors import InputError, StoreUnavailableError
 from orchestratex.settings import Settings
 from orchestratex.steps.measure import measure
 from orchestratex.steps.reconcile import reconcile
@@ -112,17 +107,6 @@ def test_metrics_refuse_what_is_not_there(client: Client, query: str, field: str
     assert answer.headers["Content-Type"] == PROBLEM
 
 
-READY = {"status": "ok", "store": "ok", "broker": "ok", "limits": "ok", "beat": "ok", "control": "ok"}
-
-
-def test_the_process_is_alive_and_ready(client: Client) -> None:
-    reconcile(client.world.services)
-    client.world.store.put_sample("beat", 1)
-
-    assert client.get("/healthz").json() == {"status": "ok"}
-    assert client.get("/readyz").json() == READY
-
-
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/v1/metrics", "/v1/threads", "/nope"])
 def test_head_says_what_get_says_without_a_body(client: Client, path: str) -> None:
     got, head = client.get(path), client.call("HEAD", path)
@@ -131,67 +115,6 @@ def test_head_says_what_get_says_without_a_body(client: Client, path: str) -> No
     assert (head.status_code, head.headers.get("Allow")) == (got.status_code, got.headers.get("Allow"))
     assert head.headers["Content-Type"] == got.headers["Content-Type"]
     assert head.headers["Content-Length"] == str(len(got.content))
-
-
-def test_without_a_beat_it_is_degraded_and_says_for_how_long_and_what_to_do(client: Client) -> None:
-    client.world.store.put_sample("beat", 1)
-    client.world.clock.pass_time(42)
-    reconcile(client.world.services)
-
-    answer = client.get("/readyz")
-
-    assert (answer.status_code, answer.json()["status"], answer.json()["control"]) == (200, "degraded", "ok")
-    assert "for 42 s" in answer.json()["beat"]
-    assert "celery -A workers.app beat" in answer.json()["beat"]
-
-
-def test_without_control_workers_it_is_degraded_and_the_beat_is_unknown(client: Client) -> None:
-    reconcile(client.world.services)
-    client.world.store.put_sample("beat", 1)
-    client.world.clock.pass_time(16)
-
-    body = client.get("/readyz").json()
-
-    assert body["status"] == "degraded"
-    assert "for 16 s" in body["control"]
-    assert "`control`" in body["control"]
-    assert body["beat"].startswith("unknown")
-
-
-def test_what_never_gave_a_sign_is_missing(client: Client) -> None:
-    reconcile(client.world.services)
-
-    assert client.get("/readyz").json()["beat"].startswith("nothing ever came from the beat")
-
-
-def test_what_is_away_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail_store() -> None:
-        raise StoreUnavailableError("MongoDB at db:27017 does not answer")
-
-    def fail_broker() -> None:
-        raise BrokerUnavailableError("the broker at redis://cache:6379 does not answer")
-
-    monkeypatch.setattr(client.world.store, "ping", fail_store)
-    monkeypatch.setattr(client.world.queue, "ping", fail_broker)
-
-    answer = client.get("/readyz")
-
-    assert answer.status_code == 503
-    assert "db:27017" in answer.json()["detail"]
-    assert "cache:6379" in answer.json()["detail"]
-    assert client.get("/healthz").status_code == 200
-
-
-def test_limits_that_cannot_be_asked_are_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
-        raise LimiterUnavailableError("the limits in Redis at cache:6379 cannot be asked")
-
-    monkeypatch.setattr(client.world.services.limiter, "ping", fail, raising=False)
-    body = client.get("/readyz").json()
-
-    assert body["status"] == "degraded"
-    assert "cache:6379" in body["limits"]
-    assert "no model is called" in body["limits"]
 
 
 @pytest.mark.parametrize("verb", ["touch_session", "get_session"])

@@ -12,7 +12,7 @@ import pytest
 
 from orchestratex.bootstrap import make_providers
 from orchestratex.cli import reach
-from orchestratex.cli.access import describe_access
+from orchestratex.cli.access import describe_access, describe_models
 from orchestratex.cli.reach import Reached, apply_environment
 from orchestratex.domain.profile import Profile
 from orchestratex.settings import Settings
@@ -213,3 +213,22 @@ def test_a_stack_that_starts_with_workers_forgets_which_models_were_out_of_reach
     assert [each.is_available for each in world.store.profiles()] == [False]
     assert reach.prepare_database(make_settings(), {}, forgets_health=True)
     assert [each.is_available for each in world.store.profiles()] == [True]
+
+
+def test_keys_that_a_running_stack_does_not_have_are_not_used_and_that_is_said(use: Use) -> None:
+    settings = make_settings(openai_api_key="sk-0123456789", mistral_api_key="k", models_base_url="http://gateway/v1")
+    joined = use(OPENAI, OWN, stack=running(ORCHESTRATEX_KEYED_PROVIDERS="mistral"))
+
+    told = describe_models(joined, settings)
+
+    assert any("no key for openai" in line and "`orchestratex up` is started again" in line for line in told)
+    assert any("ORCHESTRATEX_MODELS_BASE_URL" in line for line in told)
+    assert "sk-0123456789" not in str(told)
+
+
+def test_a_stack_of_ones_own_uses_what_is_set_here(use: Use) -> None:
+    stack = FakeStack(["worker", "control"], is_owner=True, uses_sandbox=False)
+
+    reached = use(OPENAI, OWN, stack=stack, openai_api_key="sk-0123456789")
+
+    assert describe_models(reached, make_settings(openai_api_key="sk-0123456789")) == []

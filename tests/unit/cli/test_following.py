@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from orchestratex.cli import follow, reach
-from orchestratex.cli.follow import Idleness, StackEndedError, Watch
+from orchestratex.cli.follow import StackEndedError, Watch
 from orchestratex.cli.progress import LineView, describe, open_view
 from orchestratex.cli.reach import Reached, apply_environment, has_workers, open_stack
 from orchestratex.cli.snapshot import take_snapshot
 from orchestratex.cli.tally import describe_tally, open_tally
+from orchestratex.cli.waits import Idleness
 from orchestratex.errors import LocalStackError, StoreUnavailableError
 from orchestratex.local import ProcessStatus
 from orchestratex.settings import Settings
@@ -57,20 +58,20 @@ class Clock:
 
 def test_silence_is_reported_after_15_seconds() -> None:
     clock = Clock()
-    idleness = Idleness(clock)
+    idleness = Idleness(lambda: "the broker is away", clock)
     notes = []
 
     for clock.now in (0.0, 14.0, 15.0, 21.0):
         notes.append(idleness.note("same", is_worked_on=False))
 
     assert [bool(note) for note in notes] == [False, False, True, True]
-    assert "orchestratex up" in notes[-1]
+    assert notes[-1] == "nothing has moved for 20 s: the broker is away"
     assert idleness.note("moved", is_worked_on=False) == ""
 
 
 def test_a_call_at_work_is_not_silence() -> None:
     clock = Clock()
-    idleness = Idleness(clock)
+    idleness = Idleness(lambda: "", clock)
 
     for clock.now in (0.0, 60.0):
         assert idleness.note("same", is_worked_on=True) == ""

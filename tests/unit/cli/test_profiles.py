@@ -94,16 +94,16 @@ def test_a_file_takes_no_options(run: Run, tmp_path: Path) -> None:
         (
             ("models", "add", "mine", "--endpoint", "file:///x", "--context", "0", "--input-price", "-1", "--no-key"),
             "mine: give --provider, --version, --specialty, --output-price, --requests-per-minute, "
-            "--tokens-per-minute; --context: Input should be greater than or equal to 1; --endpoint: must start with "
+            "--tokens-per-minute; --context: must be at least 1; --endpoint: must start with "
             "http:// or https://; --input-price: must be from 0 to 10000, in US dollars per million tokens\n",
         ),
         ((*NEW, "--endpoint", "http://169.254.169.254/"), "mine: --endpoint: 169.254.169.254 is a link-local"),
         ((*NEW, "--endpoint", "file:///etc/passwd"), "mine: --endpoint: must start with http"),
         ((*NEW, "--input-price", "20000"), "mine: --input-price: must be from 0 to 10000, in US dollars per million"),
-        ((*NEW, "--specialty", "baking"), "mine: --specialty: Input should be 'coding', "),
+        ((*NEW, "--specialty", "baking"), "mine: --specialty: must be one of coding, "),
         ((*NEW, "--dialect", "latin"), "mine: --dialect: must be one of openai"),
         ((*NEW, "--context", "100"), "mine: --max-output: must be at most --context, which is 100"),
-        ((*NEW, "--max-concurrent", "1000001"), "mine: --max-concurrent: Input should be less than or equal to"),
+        ((*NEW, "--max-concurrent", "1000001"), "mine: --max-concurrent: must be at most 1000000"),
         ((*NEW, "--prices-as-of", "soon"), "mine: --prices-as-of: must be a day"),
         (("models", "add", "gpt4"), "model_name: known already: gpt4"),
         (("models", "edit", "gpt4"), "fields: nothing to change"),

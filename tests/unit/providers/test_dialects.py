@@ -441,6 +441,19 @@ def test_request_ids_of_headers_win(
     assert Speaker(dialect, http, endpoint).read(body, {header: "req_7"}).request_id == "req_7"
 
 
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [("openai", chat()), ("anthropic", message()), ("google", candidates("because"))],
+)
+def test_what_says_that_it_comes_from_the_sandbox_is_marked(
+    http: HttpClient, endpoint: Endpoint, dialect: str, body: dict[str, Any]
+) -> None:
+    speaker = Speaker(dialect, http, endpoint)
+
+    assert speaker.read(body, {"X-Orchestratex-Sandbox": "simulated"}).is_simulated
+    assert not speaker.read(body).is_simulated
+
+
 def openai_error(message: str, code: str | None = None, kind: str = "invalid_request_error") -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 

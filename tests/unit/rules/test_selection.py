@@ -133,7 +133,7 @@ def test_excluded_is_never_a_candidate_even_if_preferred() -> None:
 def test_nobody_left_names_each_reason() -> None:
     profiles = [CHEAP, CODER, make_profile("asleep", is_active=False)]
 
-    with pytest.raises(NoCandidateError, match=r"asleep \(not active\), cheap \(excluded\), coder \(timed out\)"):
+    with pytest.raises(NoCandidateError, match="coder: timed out; excluded: cheap; not active: asleep"):
         rank_for(profiles, excluded=["cheap"], unavailable={"coder": "timed out"})
 
 
