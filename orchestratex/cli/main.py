@@ -14,6 +14,7 @@ import typer
 
 from orchestratex import __version__
 from orchestratex.cli import metrics, models, serve, show, solve, stack, stop, submit, trace
+from orchestratex.cli.streams import settle_streams
 from orchestratex.errors import InputError, OrchestratexError
 from orchestratex.terminal import escape
 
@@ -63,6 +64,7 @@ app.command()(serve.api)
 
 def main() -> None:
     """Run the command line; exits 0 when it worked, 2 on bad input, 1 when something failed, 130 on Ctrl-C."""
+    settle_streams()
     try:
         code = app(prog_name="orchestratex", standalone_mode=False)
     except KeyboardInterrupt:
