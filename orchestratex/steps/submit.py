@@ -22,10 +22,13 @@ from orchestratex.domain.inputs import (
     CostLimit,
     DeadlineS,
     Iterations,
+    Metadata,
     ModelNames,
+    Reference,
     UserId,
     WantedScore,
     describe_problem,
+    dump_metadata,
 )
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.profile import Profile
@@ -80,6 +83,8 @@ class ThreadRequest(Options):
     # not blank: written so that generators of test data need no second for each text of this length
     prompt: str = Field(max_length=MAX_PROMPT_CHARS, json_schema_extra={"minLength": 1, "pattern": f"(?={VISIBLE})"})
     context: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
+    reference: Reference | None = Field(default=None, description="the caller's own name for it; given back with it")
+    metadata: Metadata | None = Field(default=None, description="the caller's own notes; given back with it")
 
 
 def parse_request(kind: type[_Strict], data: object) -> Any:
@@ -173,6 +178,8 @@ def check_thread(request: ThreadRequest, session: Session, services: Services) -
         user_id=session.user_id,
         original_prompt=request.prompt,
         context=request.context,
+        reference=request.reference,
+        metadata=None if request.metadata is None else dump_metadata(request.metadata),
         options=options,
         created_at=now,
         updated_at=now,
