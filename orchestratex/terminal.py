@@ -97,5 +97,5 @@ def _show_unless_needed(found: re.Match[str]) -> str:
 
 
 def _show_in_json(found: re.Match[str]) -> str:
-    """What is hidden or not ASCII. Between strings there are no hidden characters, so that this is always inside of one."""
+    """What is hidden or not ASCII. Neither stands between strings, so that this is always inside of one."""
     return json.dumps(found[0])[1:-1]

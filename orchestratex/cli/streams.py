@@ -7,7 +7,7 @@ import io
 import sys
 from typing import Final, TextIO
 
-_PLAIN: Final = {"…": "...", "→": "->", "—": "-", "–": "-", "“": '"', "”": '"', "‘": "'", "’": "'", "\u00a0": " "}  # noqa: RUF001
+_PLAIN: Final = {"…": "...", "→": "->", "—": "-", "–": "-", "“": '"', "”": '"', "‘": "'", "’": "'", "\u00a0": " "}
 _HANDLER: Final = "orchestratex.plain"
 
 

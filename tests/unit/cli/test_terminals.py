@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 RunOn = Callable[..., "Ran"]
 
 WIDE = "Café 中文 → “done” … 😀"
-LONG = "Sunlight meets air molecules, and of its colours the shorter waves are scattered far more than the longer ones. "
+LONG = (
+    "Sunlight meets air molecules, and of its colours the shorter waves are scattered far more than the longer ones. "
+)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def run_with_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str, *arguments
     texts = []
     for stream in streams.values():
         stream.flush()
-        texts.append(stream.buffer.getvalue().decode(encoding))  # type: ignore[attr-defined]
+        texts.append(stream.buffer.getvalue().decode(encoding))
     return int(ended.value.code or 0), texts[0], texts[1]
 
 
@@ -97,7 +99,7 @@ def test_submit_prints_its_table_after_the_money_is_spent(
     code, out, err = run_with_encoding(monkeypatch, encoding, "submit", str(path))
 
     assert (code, "Traceback" in err) == (0, False)
-    assert "-> \"done\"" in out if encoding == "ascii" else "done" in out
+    assert '-> "done"' in out if encoding == "ascii" else "done" in out
     assert "1 of 1 completed" in err
 
 
