@@ -56,6 +56,12 @@ COMMANDS = [
     ("solve", "Say {evil}", "--max-iterations", "1", "--json"),
     ("submit", "{file}"),
     ("submit", "{file}", "--json"),
+    ("list",),
+    ("list", "--json"),
+    ("list", "--user", "{evil}"),
+    ("results", "{session}"),
+    ("purge", "--session", "{session}", "--yes"),
+    ("purge", "--session", "{session}", "--yes", "--json"),
 ]
 REFUSED = [
     ("{evil}",),
@@ -64,6 +70,12 @@ REFUSED = [
     ("show", "{id}", "{evil}"),
     ("trace", "{evil}"),
     ("cancel", "{evil}"),
+    ("list", "--session", "{evil}"),
+    ("list", "--status", "{evil}"),
+    ("list", "--since", "{evil}"),
+    ("results", "{evil}"),
+    ("purge", "--session", "{evil}"),
+    ("purge", "--before", "{evil}"),
     ("retry", "{evil}"),
     ("retry", "{id}"),
     ("solve", "a", "--max-iterations", "{evil}"),
@@ -103,6 +115,10 @@ def fill(world: World, tmp_path: Path) -> Fill:
         values = {"{file}": str(good), "{bad file}": str(bad), "{evil}": evil}
         if "{id}" in command:
             values["{id}"] = str(spoil(world).id)
+        if "{session}" in command:
+            values["{session}"] = str(spoil(world).session_id)
+        if command[0] == "list":
+            spoil(world)
         if "{running}" in command:
             values["{running}"] = str(world.submit(f"Say {EVIL}").id)
         return [_replace(word, values) for word in command]

@@ -6,17 +6,22 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestratex.advance import cancel
+from orchestratex.cli import reach
 from orchestratex.cli.main import main
 from orchestratex.cli.prose import cut_text, wrap_prose
+from orchestratex.cli.reach import Prepare, Reached
 from orchestratex.cli.tables import fit_columns
 from orchestratex.domain.thread import Thread
+from orchestratex.settings import Settings
 from tests.support import World
 
 if TYPE_CHECKING:
@@ -202,3 +207,57 @@ def test_what_a_table_says_is_said_in_blocks_where_it_does_not_fit(run_on: RunOn
 
     assert re.search(rf"^thread +{thread.id} *$", ran.out, re.MULTILINE)
     assert re.search(r"^stop_reason +max_iterations *$", ran.out, re.MULTILINE)
+
+
+# -- before servers stop
+
+
+@pytest.mark.parametrize("command", [("solve", "What is a monad?"), ("submit", "{file}"), ("retry", "{id}")])
+@pytest.mark.parametrize("is_json", [False, True], ids=["for people", "as JSON"])
+def test_an_answer_is_shown_before_servers_stop(
+    run: Run,
+    world: World,
+    file: str,
+    command: tuple[str, ...],
+    is_json: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cancelled = world.submit("What is a comonad?", max_iterations=1)
+    cancel(cancelled.id, world.services)
+    shown = []
+
+    @contextmanager
+    def reach_workers(_settings: Settings, *, prepare: Prepare, worker_count: int = 1) -> Iterator[Reached]:
+        prepare(world.services)
+        world.run()
+        yield Reached(world.services)
+        shown.append(capsys.readouterr().out)
+
+    monkeypatch.setattr(reach, "reach_workers", reach_workers)
+    arguments = [each.format(file=file, id=cancelled.id) for each in command]
+
+    ran = run(*arguments, *(["--json"] if is_json else []))
+
+    assert ran.code == 0
+    assert "completed" in shown[0]
+    assert ran.out == ""
+
+
+def test_who_interrupts_the_end_of_servers_is_not_told_that_a_shown_thread_was_left(
+    run: Run, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def reach_workers(_settings: Settings, *, prepare: Prepare, worker_count: int = 1) -> Iterator[Reached]:
+        prepare(world.services)
+        world.run()
+        yield Reached(world.services)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reach, "reach_workers", reach_workers)
+
+    ran = run("solve", "What is a monad?", "--max-iterations", "1")
+
+    assert ran.code == 130
+    assert "completed" in ran.out
+    assert "Left as it is" not in ran.err
