@@ -13,7 +13,7 @@ from rich.text import Text
 
 from orchestratex.cli.prose import cut_text, wrap_prose
 from orchestratex.cli.streams import can_write
-from orchestratex.cli.tables import draw_table
+from orchestratex.cli.tables import choose_columns, draw_table
 from orchestratex.domain.base import to_usd
 from orchestratex.terminal import dump_json, escape, escape_json, escape_prose
 
@@ -92,11 +92,19 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     console.print(grid)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table, as a block for each row where the terminal is too narrow for its words."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, spare: Sequence[str] = ()) -> None:
+    """Print a table that cuts no word.
+
+    Where the terminal is too narrow the spare columns are left out, as many as must be, in their order, and that is
+    said; where that does not help either each row is a block.
+    """
     console = make_console()
     cells = [[escape(str(cell)) for cell in row] for row in rows]
-    console.print(draw_table(columns, cells, width=console.width))
+    kept = choose_columns(columns, cells, spare=spare, width=console.width)
+    shown = [[row[at] for at in kept] for row in cells]
+    console.print(draw_table([columns[at] for at in kept], shown, width=console.width))
+    if missing := [column for at, column in enumerate(columns) if at not in kept]:
+        say(f"left out in so narrow a terminal: {', '.join(missing)}; --json has them")
 
 
 def format_cost(nanos: int) -> str:

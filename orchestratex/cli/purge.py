@@ -55,9 +55,9 @@ def purge(
     if json:
         print_json({"threads": threads, "sessions": sessions, "left": left, "found": extent.model_dump()})
     else:
-        print_line(f"deleted: {threads} threads, {sessions} sessions")
+        print_line(f"threads deleted: {threads}; sessions deleted: {sessions}")
     if left:
-        say(f"{left} threads have calls under way and stay until those are over: run this again in a minute")
+        say(f"threads that stay until their calls under way are over: {left}; run this again in a minute")
         raise typer.Exit(1)
 
 
@@ -75,11 +75,11 @@ def _find_scope(user: str | None, session_id: ObjectId | None, before: datetime 
 
 
 def _describe_extent(extent: Extent, *, is_ending: bool) -> str:
-    found = f"There are {extent.threads} ended threads and {extent.sessions} sessions to delete, for good"
+    found = f"To delete for good: ended threads: {extent.threads}; sessions: {extent.sessions}"
     if not extent.running:
-        return f"{found}."
-    more = "is cancelled first and goes, too" if is_ending else "stays"
-    return f"{found}; {extent.running} threads still run: each {more}."
+        return found
+    more = "cancelled first, and deleted, too" if is_ending else "left as they are"
+    return f"{found}; threads that still run, {more}: {extent.running}"
 
 
 def _delete(scope: Scope, user: str | None, services: Services) -> Purged:

@@ -20,12 +20,12 @@ def results(session_id: Annotated[str, typer.Argument(help="Id of the session.",
     wanted = parse_id("session_id", session_id)
     with reach.reach_store(read_settings()) as reached:
         reached.services.store.get_session(wanted)
-        threads = reached.services.store.threads_of(wanted)
+        threads = sorted(reached.services.store.threads_of(wanted), key=lambda each: (each.created_at, each.id))
     for thread in threads:
         if thread.is_ended:
             print_json({"prompt": thread.original_prompt, **view_thread(thread)}, is_line=True)
     running = [thread for thread in threads if not thread.is_ended]
     if running:
-        say(f"{len(running)} of {len(threads)} still run and are left out: orchestratex list --session {wanted}")
+        say(f"still running and left out: {len(running)} of {len(threads)}; orchestratex list --session {wanted}")
     if running or any(thread.final_response is None for thread in threads):
         raise typer.Exit(1)

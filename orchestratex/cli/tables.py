@@ -19,6 +19,19 @@ def draw_table(columns: Row, rows: Sequence[Row], *, width: int) -> RenderableTy
     return _draw_blocks(columns, rows) if widths is None else _draw_columns(columns, rows, widths)
 
 
+def choose_columns(columns: Row, rows: Sequence[Row], *, spare: Row, width: int) -> list[int]:
+    """Which columns fit side by side, by their places: as many of the spare ones are left out as must be, in order.
+
+    All of them where even without the spare ones the others do not fit.
+    """
+    for count in range(len(spare) + 1):
+        kept = [at for at, column in enumerate(columns) if column not in spare[:count]]
+        cells = [[row[at] for at in kept] for row in rows]
+        if fit_columns([columns[at] for at in kept], cells, width=width) is not None:
+            return kept
+    return list(range(len(columns)))
+
+
 def fit_columns(columns: Row, rows: Sequence[Row], *, width: int) -> list[int] | None:
     """How wide each column is: as its content, the widest narrowed down to their longest word until all fit.
 

@@ -115,7 +115,7 @@ def test_what_runs_is_left_out_of_the_results_and_told(run: Run, threads: dict[s
     ran = run("results", str(threads["running"].session_id))
 
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("1 of 1 still run and are left out: orchestratex list --session ")
+    assert ran.err.startswith("still running and left out: 1 of 1; orchestratex list --session ")
 
 
 def test_what_failed_is_among_the_results(run: Run, world: World, threads: dict[str, Thread]) -> None:

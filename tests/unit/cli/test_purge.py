@@ -35,8 +35,8 @@ def test_a_user_is_deleted_with_everything_after_the_count_is_told(run: Run, wor
     ran = run("purge", "--user", "ann", "--yes")
 
     measure(world.services)
-    assert (ran.code, ran.out) == (0, "deleted: 2 threads, 2 sessions\n")
-    assert ran.err == "There are 2 ended threads and 2 sessions to delete, for good.\n"
+    assert (ran.code, ran.out) == (0, "threads deleted: 2; sessions deleted: 2\n")
+    assert ran.err == "To delete for good: ended threads: 2; sessions: 2\n"
     assert names(world) == ["bob"]
     assert [session.user_id for session in world.store._all(Session)] == ["bob"]
     assert world.store.metrics("daily", limit=5)[0].total_threads == before == 3
@@ -68,7 +68,7 @@ def test_a_session_is_ended_first_and_its_running_threads_are_cancelled(run: Run
         "left": 0,
         "found": {"threads": 0, "running": 1, "sessions": 1},
     }
-    assert "1 threads still run: each is cancelled first and goes, too" in ran.err
+    assert "threads that still run, cancelled first, and deleted, too: 1" in ran.err
     assert [each.id for each in world.store._all(Thread)] == [other.id]
 
 
@@ -81,10 +81,10 @@ def test_before_a_moment_only_what_has_ended_goes(run: Run, world: World) -> Non
     ran = run("purge", "--before", "2026-01-02", "--user", "ann", "--yes")
 
     assert ran.code == 0
-    assert "1 threads still run: each stays" in ran.err
+    assert "threads that still run, left as they are: 1" in ran.err
     left = {each.id for each in world.store._all(Thread)}
     assert (old.id in left, young.id in left, len(left)) == (False, True, 2)
-    assert run("purge", "--before", "2026-01-03", "--yes").out == "deleted: 1 threads, 0 sessions\n"
+    assert run("purge", "--before", "2026-01-03", "--yes").out == "threads deleted: 1; sessions deleted: 0\n"
 
 
 def test_what_has_calls_under_way_is_told_and_stays(run: Run, world: World) -> None:
@@ -95,14 +95,14 @@ def test_what_has_calls_under_way_is_told_and_stays(run: Run, world: World) -> N
     ran = run("purge", "--session", str(thread.session_id), "--yes")
 
     assert ran.code == 1
-    assert "1 threads have calls under way" in ran.err
+    assert "calls under way are over: 1;" in ran.err
     assert world.store.get_thread(thread.id).id == thread.id
 
 
 def test_nothing_to_delete_is_not_asked_about(run: Run) -> None:
     ran = run("purge", "--user", "nobody")
 
-    assert (ran.code, ran.out) == (0, "deleted: 0 threads, 0 sessions\n")
+    assert (ran.code, ran.out) == (0, "threads deleted: 0; sessions deleted: 0\n")
 
 
 @pytest.mark.parametrize(
