@@ -53,7 +53,7 @@ def put_ended(store: Store, session: Session, **fields: Any) -> Thread:
 
 def count_of(store: Store, thread: Thread) -> list[int]:
     verbs = (store.responses_of, store.evaluations_of, store.selections_of, store.criticisms_of, store.logs_of)
-    return [len(verb(thread.id)) for verb in verbs]  # type: ignore[operator]
+    return [len(verb(thread.id)) for verb in verbs]
 
 
 def remainder(hours: int = 0, **sums: Any) -> Remainder:
