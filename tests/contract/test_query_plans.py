@@ -81,7 +81,6 @@ QUESTIONS: dict[str, Callable[[MongoStore], object]] = {
     "deleting a session": lambda s: s.purge_session(make_session(), []),
     "deleting old events": lambda s: s.purge_logs(NOW, limit=5),
     "what deleted documents count": lambda s: s.remainders_between(NOW, LATER),
-    "remainders of closed hours": lambda s: s.forget_remainders(NOW),
 }
 # as many as models, samples, days and late hours
 SMALL = ("ai_model_profiles", "places", "system_samples", "budget_days", "rollup_hours", "model_totals", "rollup_state")

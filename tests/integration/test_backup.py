@@ -49,25 +49,22 @@ def test_a_machines_directory_is_backed_up_and_restored_by_the_lines_that_are_do
     assert [each["thread_id"] for each in json.loads(out)] == [thread_id]
 
 
-def test_a_server_starts_from_a_copy_of_its_files_that_was_made_while_it_was_locked(tmp_path: Path) -> None:
+def test_a_server_starts_from_a_copy_of_its_files_that_was_made_while_they_were_at_rest(tmp_path: Path) -> None:
     session = make_session()
     thread = make_thread(session_id=session.id)
-    running = start_mongod(find_binary("mongod"), tmp_path / "data", logs=LogFiles(tmp_path))
+    first = start_mongod(find_binary("mongod"), tmp_path / "data", logs=LogFiles(tmp_path))
     try:
-        with connect(running.uri) as client:
+        with connect(first.uri) as client:
             store = MongoStore(client, "orchestratex")
             init_db(store)
             store.insert_session(session)
             store.insert_threads([thread])
-            client.admin.command("fsync", lock=True)
-            try:
-                shutil.copytree(tmp_path / "data", tmp_path / "copy", ignore=shutil.ignore_patterns("mongod.lock"))
-            finally:
-                client.admin.command("fsyncUnlock")
     finally:
-        running.child.stop(10)
+        first.child.stop(10)
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
 
     restored = start_mongod(find_binary("mongod"), tmp_path / "copy", logs=LogFiles(tmp_path))
+
     try:
         with connect(restored.uri) as client:
             assert MongoStore(client, "orchestratex").get_thread(thread.id).session_id == session.id
