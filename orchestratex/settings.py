@@ -141,6 +141,11 @@ class Settings(BaseSettings):
     probe_s: Seconds = 60
     probe_timeout_s: Seconds = 20  # who cannot say yes in this time is not well, and control has other work
 
+    # retention, in days; 0: kept. Ended threads go whole, with all that belongs to them. Metrics stay, but hours
+    # so old are not rolled up again
+    retention_days: float = Field(default=0, ge=0)
+    log_retention_days: float = Field(default=30, ge=0)  # events are most of the documents, and about what is running
+
     # workers
     worker_concurrency: int = Field(default=64, ge=1)  # calls in flight in one worker process (threads)
     control_concurrency: int = Field(default=2, ge=1)  # processes: they compute, they do not wait

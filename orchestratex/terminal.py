@@ -35,6 +35,7 @@ _NEEDED: Final = (
     r"|(?<=[\u1820-\u18aa])[\u180b-\u180d\u180f]"
 )
 _ANY: Final = re.compile(f"[{HIDDEN}]")
+_WIDE: Final = re.compile(r"[^\x00-\x7f]")
 _UNNEEDED: Final = re.compile(f"(?P<needed>{_NEEDED})|[{HIDDEN}]")
 
 
@@ -54,6 +55,11 @@ def escape_prose(text: str) -> str:
 def dump_json(value: object, *, indent: int | None = None) -> str:
     """The value as JSON of the same meaning, hidden characters as its own escapes; other scripts stay readable."""
     return _ANY.sub(_show_in_json, json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def escape_json(text: str) -> str:
+    """JSON of the same meaning in ASCII alone."""
+    return _WIDE.sub(_show_in_json, text)
 
 
 class PlainFormatter(logging.Formatter):
@@ -92,5 +98,5 @@ def _show_unless_needed(found: re.Match[str]) -> str:
 
 
 def _show_in_json(found: re.Match[str]) -> str:
-    """Between strings there are no hidden characters, so that this is always inside of one."""
+    """What is hidden or not ASCII. Neither stands between strings, so that this is always inside of one."""
     return json.dumps(found[0])[1:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from orchestratex.domain.inputs import CostLimit, Strict, Truth, UserId, WantedS
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.flow import best_score, describe_best_panel, describe_panel
+from orchestratex.rules.scoring import round_score
 from orchestratex.steps.submit import ThreadRequest
 from orchestratex.steps.waiting import Waiting
 
@@ -70,6 +72,8 @@ class ThreadView(BaseModel):
 
     id: str
     session_id: str
+    reference: int | str | None = Field(description="the caller's own name for it")
+    metadata: dict[str, Any] | None = Field(description="the caller's own notes")
     status: ThreadStatus
     is_queued: bool = Field(description="stands in line: as many threads are in flight as may be")
     waiting_for: str | None = Field(description="why it does not move, while nobody works on it")
@@ -121,6 +125,8 @@ def view_thread(thread: Thread, waiting: Waiting | None = None, *, now: datetime
     return ThreadView(
         id=str(thread.id),
         session_id=str(thread.session_id),
+        reference=thread.reference,
+        metadata=None if thread.metadata is None else json.loads(thread.metadata),
         status=thread.thread_status,
         is_queued=thread.is_queued,
         waiting_for=waiting.why if waiting else None,
@@ -128,7 +134,7 @@ def view_thread(thread: Thread, waiting: Waiting | None = None, *, now: datetime
         progress=Progress(
             iteration=thread.current_iteration,
             max_iterations=thread.options.max_iterations,
-            scores=[score.score for score in scores],
+            scores=[round_score(score.score) for score in scores],
             evaluations=[describe_panel(score, thread.stop_reason) for score in scores],
             updated_at=thread.updated_at,
         ),
@@ -137,9 +143,9 @@ def view_thread(thread: Thread, waiting: Waiting | None = None, *, now: datetime
         final_response=thread.final_response if is_completed else None,
         finish_reason=thread.final_finish_reason if is_completed else None,
         is_partial=is_completed and thread.is_final_partial,
-        final_quality_score=thread.final_quality_score if is_completed else None,
+        final_quality_score=round_score(thread.final_quality_score) if is_completed else None,
         score_note=describe_best_panel(thread) if is_completed else None,
-        score_confidence=best.confidence if best else None,
+        score_confidence=round_score(best.confidence) if best else None,
         evaluations_received=best.evaluators if best else None,
         evaluations_asked=best.asked if best else None,
         best_model=thread.best_model_id if is_completed else None,

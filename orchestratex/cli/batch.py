@@ -48,11 +48,20 @@ def _read_bytes(path: Path) -> bytes:
 def _parse_line(number: int, line: str) -> ThreadRequest:
     try:
         data: Any = json.loads(line)
+    except RecursionError as error:
+        raise InputError(f"line {number}", "is not JSON: nested too deeply") from error
     except ValueError as error:
         raise InputError(f"line {number}", f"is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise InputError(f"line {number}", 'is no JSON object like {"prompt": "..."}')
     try:
-        return parse_thread(data)
+        return parse_thread(_name_reference(data))
     except InputError as error:
-        raise InputError(f"line {number}", str(error)) from error
+        raise InputError(f"line {number}", str(error).replace("reference: ", "id: ")) from error
+
+
+def _name_reference(data: dict[str, Any]) -> dict[str, Any]:
+    """A line's `id` is what a thread calls its reference: an `id` of a thread is ours."""
+    if "id" in data and "reference" in data:
+        raise InputError("id", "means the same as reference; leave one out")
+    return {"reference" if name == "id" else name: value for name, value in data.items()}

@@ -49,7 +49,7 @@ def check(
     else:
         with reach.reach_store(read_settings(), with_models=True) as reached:
             found = find_out(names or [], reached)
-    _print(found, tried, is_json=json)
+            _print(found, tried, is_json=json)
     if not all(map(has_passed, found.values())) or not all(each.has_passed for each in tried.values()):
         raise typer.Exit(1)
 
@@ -62,10 +62,14 @@ def _call(names: list[str], cost_limit: float | None, *, is_json: bool) -> tuple
 
     plan_own_session(cost_limit)  # a limit that is none is told before anything is started
     trial = Trial(names, cost_limit)
+
+    def follow(reached: Reached) -> dict[str, Tried]:
+        tried = trial.run(reached, is_silent=is_json)
+        _print(trial.found, tried, is_json=is_json)  # before servers that were started for it are stopped
+        return tried
+
     try:
-        tried, _ = run_job(
-            trial, read_settings(), lambda reached: trial.run(reached, is_silent=is_json), is_silent=is_json
-        )
+        tried, _ = run_job(trial, read_settings(), follow, is_silent=is_json)
     except KeyboardInterrupt:
         say("The calls under way are left as they are.")
         raise typer.Exit(130) from None

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from orchestratex.errors import InputError, join_mistakes
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bson import ObjectId
 
     from orchestratex.settings import Settings
@@ -53,6 +55,25 @@ def parse_id(field: str, text: str) -> ObjectId:
     if not ObjectId.is_valid(text):
         raise InputError(field, f"'{text}' is no id; an id has 24 hexadecimal digits")
     return ObjectId(text)
+
+
+def parse_since(name: str, text: str) -> datetime:
+    """A day, a moment in UTC, or a time ago such as 2h or 7d. Raises InputError."""
+    from datetime import UTC, datetime
+
+    from orchestratex.domain.inputs import parse_moment
+    from orchestratex.rules.ages import since_age
+
+    try:
+        moment = since_age(text, datetime.now(UTC))
+    except OverflowError as error:
+        raise InputError(name, f"{text} is before the year 1") from error
+    if moment is not None:
+        return moment
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise InputError(name, f"{error}; or so long ago: 30min, 2h, 7d") from error
 
 
 def parse_thread(data: dict[str, object]) -> ThreadRequest:

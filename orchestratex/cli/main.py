@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from orchestratex import __version__
-from orchestratex.cli import metrics, models, serve, show, solve, stack, stop, submit, trace
+from orchestratex.cli import listing, metrics, models, purge, results, serve, show, solve, stack, stop, submit, trace
+from orchestratex.cli.streams import settle_streams
 from orchestratex.errors import InputError, OrchestratexError
 from orchestratex.terminal import escape
 
@@ -52,8 +53,11 @@ app.command()(stack.up)
 app.command()(submit.submit)
 app.command()(show.show)
 app.command()(trace.trace)
+app.command("list")(listing.list_threads)
+app.command()(results.results)
 app.command()(stop.cancel)
 app.command()(stop.retry)
+app.command()(purge.purge)
 app.add_typer(models.app, name="models")
 app.add_typer(metrics.app, name="metrics")
 app.command("init-db")(stack.init_db)
@@ -63,6 +67,7 @@ app.command()(serve.api)
 
 def main() -> None:
     """Run the command line; exits 0 when it worked, 2 on bad input, 1 when something failed, 130 on Ctrl-C."""
+    settle_streams()
     try:
         code = app(prog_name="orchestratex", standalone_mode=False)
     except KeyboardInterrupt:

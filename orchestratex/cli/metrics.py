@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("begins", "sessions", "threads", "iterations", "score", "accepted", "cost $", "errors", "latency ms", "up")
 MODEL_COLUMNS = ("model", "selected", "attempts", "errors", "score", "cost $", "latency ms", "tokens")
+SPARE = ("up", "accepted", "iterations", "latency ms")  # where a terminal is narrow
 _MOST_RUNS = 100_000  # a run does more than nothing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -152,7 +153,7 @@ def _print_tables(windows: Sequence[Mapping[str, Any]], *, is_hourly: bool) -> N
     if not windows:
         print_line("no window there; `orchestratex metrics roll` rolls up what is due")
         return
-    print_table(COLUMNS, [_make_row(window, is_hourly=is_hourly) for window in reversed(windows)])
+    print_table(COLUMNS, [_make_row(window, is_hourly=is_hourly) for window in reversed(windows)], spare=SPARE)
     print_line("")
     print_line(f"models, in the window that begins {windows[0]['metric_date']}:")
     print_table(MODEL_COLUMNS, [_make_model_row(*each) for each in windows[0]["model_usage_stats"].items()])

@@ -27,6 +27,8 @@ COLUMNS = (
     "calls",
 )
 
+SPARE = ("calls", "quality", "at once", "provider")  # where a terminal is narrow
+
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(profiles.add)
 app.command()(profiles.edit)
@@ -67,7 +69,7 @@ def list_models(*, json: bool) -> None:
     if json:
         print_json(views)
         return
-    print_table(COLUMNS, [_make_row(view, absence) for view, absence in zip(views, absences, strict=True)])
+    print_table(COLUMNS, [_make_row(view, absence) for view, absence in zip(views, absences, strict=True)], spare=SPARE)
     for view in views:
         if view["is_active"] and view["retirement"]:
             say(f"{view['model_name']}: {view['retirement']}; `orchestratex models refresh` shows what to do")

@@ -11,8 +11,11 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from orchestratex.cli.prose import cut_text, wrap_prose
+from orchestratex.cli.streams import can_write
+from orchestratex.cli.tables import choose_columns, draw_table
 from orchestratex.domain.base import to_usd
-from orchestratex.terminal import dump_json, escape, escape_prose
+from orchestratex.terminal import dump_json, escape, escape_json, escape_prose
 
 _PLAIN_WIDTH: Final = 200  # of tables in pipes and files
 
@@ -37,6 +40,11 @@ def make_console(*, is_stderr: bool = False) -> Console:
     return HarmlessConsole(file=stream, markup=False, emoji=False, highlight=False, width=width)
 
 
+def stdout_width() -> int:
+    """How many signs a line of stdout has; in a pipe or a file as many as tables there may have."""
+    return make_console().width
+
+
 def say(text: str) -> None:
     """Tell the user something beside the result."""
     print(escape(text), file=sys.stderr, flush=True)
@@ -48,22 +56,26 @@ def print_line(text: str) -> None:
 
 
 def shorten(text: str, length: int) -> str:
-    """The beginning of a text on one line."""
-    line = " ".join(escape_prose(text).split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
+    """The beginning of a text on one line, cut between words."""
+    return cut_text(" ".join(escape_prose(text).split()), length)
 
 
 def print_text(text: str) -> None:
-    """Print a model's text: to a terminal with its hidden characters shown, else verbatim."""
-    sys.stdout.write(escape_prose(text) if sys.stdout.isatty() else text)
+    """Print a model's text: to a terminal with its hidden characters shown and no word cut in two, else verbatim."""
+    is_terminal = sys.stdout.isatty()
+    sys.stdout.write(wrap_prose(escape_prose(text), width=make_console().width) if is_terminal else text)
     if not text.endswith("\n"):
         sys.stdout.write("\n")
     sys.stdout.flush()
 
 
 def print_json(value: object, *, is_line: bool = False) -> None:
-    """Print one JSON document, on a line of its own or indented for people."""
-    print(dump_json(value, indent=None if is_line else 2), flush=True)
+    """Print one JSON document, on a line of its own or indented for people.
+
+    Where stdout's encoding lacks a character all others than ASCII are JSON's own escapes: the document means the same.
+    """
+    text = dump_json(value, indent=None if is_line else 2)
+    print(text if can_write(text, sys.stdout) else escape_json(text), flush=True)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
@@ -80,14 +92,19 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     console.print(grid)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    make_console().print(table)
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, spare: Sequence[str] = ()) -> None:
+    """Print a table that cuts no word.
+
+    Where the terminal is too narrow the spare columns are left out, as many as must be, in their order, and that is
+    said; where that does not help either each row is a block.
+    """
+    console = make_console()
+    cells = [[escape(str(cell)) for cell in row] for row in rows]
+    kept = choose_columns(columns, cells, spare=spare, width=console.width)
+    shown = [[row[at] for at in kept] for row in cells]
+    console.print(draw_table([columns[at] for at in kept], shown, width=console.width))
+    if missing := [column for at, column in enumerate(columns) if at not in kept]:
+        say(f"left out in so narrow a terminal: {', '.join(missing)}; --json has them")
 
 
 def format_cost(nanos: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,6 +13,7 @@ from orchestratex.domain.base import Purpose, ResponseStatus, Role, ThreadStatus
 from orchestratex.domain.response import Response
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.flow import best_score, describe_best_panel, describe_panel
+from orchestratex.rules.scoring import round_score
 from orchestratex.steps.services import Services
 from orchestratex.steps.waiting import Waiting
 
@@ -91,22 +93,24 @@ def view_thread(thread: Thread) -> dict[str, Any]:
     is_completed = thread.thread_status is ThreadStatus.COMPLETED
     best = best_score(thread.scores) if is_completed else None
     return {
+        "id": thread.reference,
+        "metadata": None if thread.metadata is None else json.loads(thread.metadata),
         "thread_id": str(thread.id),
         "session_id": str(thread.session_id),
         "status": thread.thread_status.value,
         "is_queued": thread.is_queued,
         "iteration": thread.current_iteration,
         "max_iterations": thread.options.max_iterations,
-        "scores": describe_scores(thread),
+        "scores": [round_score(score) for score in describe_scores(thread)],
         "evaluations": describe_panels(thread),
         "stop_reason": thread.stop_reason.value if thread.stop_reason else None,
         "failure_reason": thread.failure_reason,
         "final_response": thread.final_response if is_completed else None,
         "finish_reason": thread.final_finish_reason.value if is_completed and thread.final_finish_reason else None,
         "is_partial": is_completed and thread.is_final_partial,
-        "final_quality_score": thread.final_quality_score if is_completed else None,
+        "final_quality_score": round_score(thread.final_quality_score) if is_completed else None,
         "score_note": describe_best_panel(thread) if is_completed else None,
-        "score_confidence": best.confidence if best else None,
+        "score_confidence": round_score(best.confidence) if best else None,
         "evaluations_received": best.evaluators if best else None,
         "evaluations_asked": best.asked if best else None,
         "best_model": thread.best_model_id if is_completed else None,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestratex.cli.jobs import Job, Resumption
     from orchestratex.cli.reach import Reached
     from orchestratex.cli.snapshot import Snapshot
+    from orchestratex.settings import Settings
     from orchestratex.steps.submit import SessionRequest, ThreadRequest
 
 LOOK_S = 0.2
@@ -35,7 +36,6 @@ def solve(
     """Answer a prompt: start what is needed, show the progress, print the final response."""
     from orchestratex.cli.inputs import parse_session, parse_thread, read_settings
     from orchestratex.cli.jobs import Job
-    from orchestratex.cli.run import run_job
 
     settings = read_settings()
     options = {
@@ -48,17 +48,7 @@ def solve(
     }
     wanted: SessionRequest | ObjectId = parse_session(cost_limit, session)
     request: ThreadRequest = parse_thread({"prompt": _read_prompt(prompt), **options})
-    job = Job(wanted, [request])
-    try:
-        snapshot, uses_sandbox = run_job(
-            job, settings, lambda reached: follow_job(job, reached, is_silent=json), is_silent=json
-        )
-    except KeyboardInterrupt:
-        say_left(job)
-        raise typer.Exit(130) from None
-    print_outcome(snapshot, uses_sandbox=uses_sandbox, is_json=json)
-    if snapshot.thread.final_response is None:
-        raise typer.Exit(1)
+    run_shown(Job(wanted, [request]), settings, is_json=json)
 
 
 def _read_prompt(prompt: str) -> str:
@@ -68,6 +58,27 @@ def _read_prompt(prompt: str) -> str:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
         raise InputError("prompt", f"what stdin brought is not UTF-8: {error.reason}") from error
+
+
+def run_shown(job: Job | Resumption, settings: Settings, *, is_json: bool) -> None:
+    """Follow a job's one thread and print how it ended, before servers that were started for it are stopped."""
+    from orchestratex.cli.run import run_job
+
+    shown: list[Snapshot] = []
+
+    def follow(reached: Reached) -> None:
+        snapshot = follow_job(job, reached, is_silent=is_json)
+        shown.append(snapshot)
+        print_outcome(snapshot, uses_sandbox=reached.uses_sandbox, is_json=is_json)
+
+    try:
+        run_job(job, settings, follow, is_silent=is_json)
+    except KeyboardInterrupt:
+        if not shown:
+            say_left(job)
+        raise typer.Exit(130) from None
+    if shown[0].thread.final_response is None:
+        raise typer.Exit(1)
 
 
 def follow_job(job: Job | Resumption, reached: Reached, *, is_silent: bool) -> Snapshot:

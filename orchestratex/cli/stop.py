@@ -41,17 +41,6 @@ def retry(
     """
     from orchestratex.cli.inputs import parse_id, read_settings
     from orchestratex.cli.jobs import Resumption
-    from orchestratex.cli.run import run_job
-    from orchestratex.cli.solve import follow_job, print_outcome, say_left
+    from orchestratex.cli.solve import run_shown
 
-    job = Resumption(parse_id("thread_id", thread_id))
-    try:
-        snapshot, uses_sandbox = run_job(
-            job, read_settings(), lambda reached: follow_job(job, reached, is_silent=json), is_silent=json
-        )
-    except KeyboardInterrupt:
-        say_left(job)
-        raise typer.Exit(130) from None
-    print_outcome(snapshot, uses_sandbox=uses_sandbox, is_json=json)
-    if snapshot.thread.final_response is None:
-        raise typer.Exit(1)
+    run_shown(Resumption(parse_id("thread_id", thread_id)), read_settings(), is_json=json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from orchestratex.settings import Settings
 
 COLUMNS = ("line", "thread", "status", "score", "iterations", "cost", "stop_reason", "prompt")
+NARROW_COLUMNS = ("line", "thread", "status", "final", "cost", "begins")  # of a terminal of 80 signs
 LOOK_S = 1.0
 PROMPT_CHARS = 50
+NARROW_PROMPT_CHARS = 19
+_WIDE = 160  # signs that all columns need
 
 
 def submit(
@@ -41,19 +44,20 @@ def submit(
     if not wait:
         _enqueue(job, settings, is_json=json)
         return
+    shown: list[Thread] = []
+
+    def follow(reached: Reached) -> None:
+        threads = _follow(job, reached, is_silent=json)
+        shown.extend(threads)
+        _print(threads, lines, is_json=json)  # before servers that were started for it are stopped
+
     try:
-        threads, _ = run_job(
-            job,
-            settings,
-            lambda reached: _follow(job, reached, is_silent=json),
-            worker_count=workers,
-            is_silent=json,
-        )
+        run_job(job, settings, follow, worker_count=workers, is_silent=json)
     except KeyboardInterrupt:
-        _say_left(job)
+        if not shown:
+            _say_left(job)
         raise typer.Exit(130) from None
-    _print(threads, lines, is_json=json)
-    if any(thread.final_response is None for thread in threads):
+    if any(thread.final_response is None for thread in shown):
         raise typer.Exit(1)
 
 
@@ -113,28 +117,37 @@ def _say_left(job: Job) -> None:
 
 
 def _print(threads: list[Thread], lines: list[int], *, is_json: bool) -> None:
-    from orchestratex.cli.output import format_cost, print_json, print_table, say, shorten
-    from orchestratex.cli.result import describe_score, describe_status
+    from orchestratex.cli.output import format_cost, print_json, print_table, say, stdout_width
     from orchestratex.cli.snapshot import view_thread
 
     if is_json:
         for line, thread in zip(lines, threads, strict=True):
             print_json({"line": line, **view_thread(thread)}, is_line=True)
         return
-    rows = [
-        (
-            line,
-            thread.id,
-            describe_status(thread),
-            describe_score(thread),
-            thread.current_iteration,
-            format_cost(thread.total_cost_nanos),
-            thread.stop_reason.value if thread.stop_reason else "-",
-            shorten(thread.original_prompt, PROMPT_CHARS),
-        )
-        for line, thread in zip(lines, threads, strict=True)
-    ]
-    print_table(COLUMNS, rows)
+    rows = [_make_row(line, thread) for line, thread in zip(lines, threads, strict=True)]
+    is_wide = stdout_width() >= _WIDE
+    columns = COLUMNS if is_wide else NARROW_COLUMNS
+    print_table(columns, [[row[column] for column in columns] for row in rows])
     completed = sum(thread.final_response is not None for thread in threads)
     total = format_cost(sum(thread.total_cost_nanos for thread in threads))
-    say(f"{completed} of {len(threads)} completed for {total} in session {threads[0].session_id}")
+    session_id = threads[0].session_id
+    say(f"{completed} of {len(threads)} completed for {total} in session {session_id}; their texts:")
+    say(f"orchestratex results {session_id}")
+
+
+def _make_row(line: int, thread: Thread) -> dict[str, Any]:
+    from orchestratex.cli.output import format_cost, format_score, shorten
+    from orchestratex.cli.result import describe_score, describe_status
+
+    return {
+        "line": line,
+        "thread": thread.id,
+        "status": describe_status(thread),
+        "score": describe_score(thread),
+        "final": format_score(thread.final_quality_score),
+        "iterations": thread.current_iteration,
+        "cost": format_cost(thread.total_cost_nanos),
+        "stop_reason": thread.stop_reason.value if thread.stop_reason else "-",
+        "prompt": shorten(thread.original_prompt, PROMPT_CHARS),
+        "begins": shorten(thread.original_prompt, NARROW_PROMPT_CHARS),
+    }

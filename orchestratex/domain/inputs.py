@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -24,6 +25,17 @@ from orchestratex.domain.wordings import say_wrong
 
 MAX_COST_LIMIT: Final = 1_000_000  # US dollars; sums of nano-dollars stay far inside 64 bits
 MAX_NAMES: Final = 64  # models in one list: several times as many as any installation asks at once
+MAX_REFERENCE_CHARS: Final = 200
+MAX_METADATA_BYTES: Final = 16_384  # of JSON: a note beside a prompt, no second prompt
+_MOST_DEPTH: Final = 32
+_MOST_EXACT: Final = 2**53  # larger whole numbers come back changed from programs that read all numbers as floats
+_HALVES: Final = re.compile(r"[\ud800-\udfff]")  # of surrogate pairs: JSON can say them, and nothing else takes them
+_A_REFERENCE: Final = {
+    "anyOf": [
+        {"type": "string", "minLength": 1, "maxLength": MAX_REFERENCE_CHARS},
+        {"type": "integer", "minimum": -_MOST_EXACT, "maximum": _MOST_EXACT},
+    ]
+}
 _MAX_PROBLEM_CHARS: Final = 500
 
 
@@ -56,6 +68,42 @@ def _require_unique(names: list[str]) -> list[str]:
     return names
 
 
+def _require_reference(value: Any) -> Any:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MOST_EXACT
+    is_text = isinstance(value, str) and 1 <= len(value) <= MAX_REFERENCE_CHARS
+    if is_number or (is_text and not _HALVES.search(value)):
+        return value
+    raise ValueError(f"must be a text of 1 to {MAX_REFERENCE_CHARS} characters or a whole number up to 2^53")
+
+
+def _require_small(value: dict[str, Any]) -> dict[str, Any]:
+    if _measure_depth(value) > _MOST_DEPTH:
+        raise ValueError(f"must not be nested deeper than {_MOST_DEPTH} levels")
+    try:
+        length = len(dump_metadata(value).encode())
+    except UnicodeEncodeError as error:
+        raise ValueError("is not valid Unicode") from error
+    except ValueError as error:
+        raise ValueError("must hold no number that JSON does not have, such as NaN or Infinity") from error
+    if length > MAX_METADATA_BYTES:
+        raise ValueError(f"must have at most {MAX_METADATA_BYTES} bytes as JSON; it has {length}")
+    return value
+
+
+def _measure_depth(value: Any) -> int:
+    """How deeply lists and objects are nested in it; without recursion, as it may be deeper than that goes."""
+    depth, inside = 0, [value]
+    while inside := [each for each in inside if isinstance(each, dict | list)]:
+        depth += 1
+        inside = [part for each in inside for part in (each.values() if isinstance(each, dict) else each)]
+    return depth
+
+
+def dump_metadata(value: Mapping[str, Any]) -> str:
+    """A caller's metadata as they are kept: BSON has neither all of JSON's keys nor its large numbers."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def parse_moment(value: Any) -> datetime:
     """A day (its midnight) or a moment as ISO 8601 writes them; UTC where it names no zone. Raises ValueError."""
     if isinstance(value, datetime):
@@ -83,6 +131,8 @@ Iterations = Annotated[int, Field(ge=1, le=MAX_ITERATIONS), _A_NUMBER]
 WantedScore = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False), _A_NUMBER]
 CostLimit = Annotated[float, Field(ge=0, le=MAX_COST_LIMIT, allow_inf_nan=False), _A_NUMBER]
 DeadlineS = Annotated[float, Field(ge=1, allow_inf_nan=False), _A_NUMBER]
+Reference = Annotated[int | str, BeforeValidator(_require_reference), WithJsonSchema(_A_REFERENCE)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_require_small)]
 UserId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from orchestratex.domain.base import (
     MAX_ITERATIONS,
+    Count,
     Document,
     Effort,
     ModelName,
@@ -44,6 +45,8 @@ class Session(Document):
     total_cost: Usd = 0.0  # US dollars, total_cost_nanos for people
     user_satisfaction: Score | None = None
     settings: SessionSettings = SessionSettings()
+    purged_threads: Count = added(0)  # of its threads, how many were deleted while it stayed
+    purged_nanos: Nanos = added(0)  # what those had cost
     is_cancelling: bool = added(False)  # ended with threads that still have to be cancelled
     created_at: UtcDate
     updated_at: UtcDate

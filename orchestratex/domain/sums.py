@@ -95,6 +95,12 @@ def merge(windows: Iterable[Sums], *, is_first_later: bool) -> Sums:
     return merged or Sums()
 
 
+def add(sums: Sums, more: Sums) -> Sums:
+    """The sums of one window with more of it; how many sessions were open at once has to be in the first already."""
+    together: Sums = _add(sums, more)
+    return together.model_copy(update={"peak_rise": sums.peak_rise})
+
+
 def model_totals(sums: Sums) -> dict[str, dict[str, int]]:
     """What a window adds to each model's running sums: numbers by their path, zeros left out."""
     totals = {name: _flatten(held.model_dump()) for name, held in sums.models.items()}

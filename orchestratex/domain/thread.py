@@ -71,6 +71,8 @@ class Thread(Leased):
     estimated_difficulty: Score | None = None  # until analysed
     language: str | None = None  # ISO 639-1, until analysed; "und" when no language is recognised
     context: str | None = None  # the caller's; None: not given
+    reference: int | str | None = added(None)  # the caller's own name for it; comes back with the results
+    metadata: str | None = added(None)  # the caller's, as JSON; comes back with the results
 
     current_iteration: int = Field(default=1, ge=1, le=MAX_ITERATIONS)  # once ended: the last one that has an answer
     max_iterations_reached: bool = False  # the last iteration that was allowed has an answer

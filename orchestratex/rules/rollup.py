@@ -76,6 +76,11 @@ class Rollup:
         self._minutes.add((session.session_end - session.session_start).total_seconds() / 60)
         self._cost.add_billionths(session.total_cost_nanos)
 
+    def add_moments(self, *, starts: Iterable[datetime], ends: Iterable[datetime]) -> None:
+        """When sessions were open whose documents are gone; what else they count is added to the result."""
+        self._changes += [(moment, 1) for moment in starts if self._holds(moment)]
+        self._changes += [(moment, -1) for moment in ends if self._holds(moment)]
+
     def add_thread(self, thread: Thread, rating: float | None) -> None:
         """A thread counts when it has ended; `rating` is its session's, None until told."""
         if not (thread.is_ended and self._holds(thread.completed_at)):

@@ -21,6 +21,7 @@ _SHARES: dict[Domain, tuple[float, ...]] = {
 }
 
 
+_DIGITS = 12
 UNKNOWN_ERROR = 1.5  # points: by so much single evaluators usually miss their panel's mean
 
 
@@ -43,6 +44,11 @@ def panel_confidence(*, evaluators: int, asked: int, standard_error: float | Non
     return 1 + 9 * min(1.0, evaluators / max(1, asked)) / (1 + error)
 
 
+def round_score(score: float | None) -> float | None:
+    """A score as it is shown, with two decimals; None where there is none."""
+    return None if score is None else round(score, 2)
+
+
 def scoring_weights(domain: Domain) -> dict[str, float]:
     """The share of each criterion in a domain; they sum to 1."""
     return dict(zip(CRITERIA, _SHARES[domain], strict=True))
@@ -50,9 +56,9 @@ def scoring_weights(domain: Domain) -> dict[str, float]:
 
 def overall_score(criteria: Criteria, weights: Mapping[str, float]) -> float:
     """The weighted average of the criteria, 1-10."""
-    total = sum(weights.values())
+    total = math.fsum(weights.values())
     score = math.fsum(getattr(criteria, name) * weight for name, weight in weights.items()) / total
-    return min(10.0, max(1.0, score))
+    return min(10.0, max(1.0, _tidy(score)))
 
 
 def aggregate(evaluations: Sequence[Evaluation]) -> Aggregate | None:
@@ -62,7 +68,7 @@ def aggregate(evaluations: Sequence[Evaluation]) -> Aggregate | None:
     scores = [_score(evaluation) for evaluation in evaluations]
     mean = math.fsum(scores) / len(scores)
     return Aggregate(
-        score=mean,
+        score=_tidy(mean),
         standard_error=_standard_error(scores, mean),
         evaluators=len(scores),
         severe=count_severe(evaluations),
@@ -85,7 +91,7 @@ def improvement_noise(before: Sequence[Evaluation], after: Sequence[Evaluation])
 
 def improvement_score(old: float, new: float) -> float:
     """How much better a revision is than what it revised: 5.5 is equal, clipped to 1-10."""
-    return min(10.0, max(1.0, 5.5 + new - old))
+    return min(10.0, max(1.0, _tidy(5.5 + new - old)))
 
 
 def addresses_criticism(before: Sequence[Evaluation], after: Sequence[Evaluation]) -> bool:
@@ -109,6 +115,11 @@ def weigh_refinement(before: Sequence[Evaluation], after: Sequence[Evaluation]) 
         "addresses_criticism": addresses_criticism(before, after),
         "maintains_strengths": maintains_strengths(before, after),
     }
+
+
+def _tidy(score: float) -> float:
+    """Without what binary fractions leave behind: ten times 10 weighed is 10, not 9.999999999999998."""
+    return round(score, _DIGITS)
 
 
 def _score(evaluation: Evaluation) -> float:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from orchestratex.steps.measure import measure
 from orchestratex.steps.probe import probe
+from orchestratex.steps.purge import retain
 from orchestratex.steps.reprice import keep_prices_current
 from orchestratex.steps.services import Services
 
+RETAIN_S: Final = 300.0  # a turn deletes for a minute at most
+
 
 def measure_in_turn(services: Services) -> int:
-    """Measure, unless somebody did in this period; returns how many windows were written."""
-    has_turn = services.store.take_turn("measure", every_s=services.settings.measure_s)
-    return measure(services).written if has_turn else 0
+    """Measure, unless somebody did in this period; returns how many windows were written.
+
+    What is too old is deleted after it: only what was rolled up may go.
+    """
+    if not services.store.take_turn("measure", every_s=services.settings.measure_s):
+        return 0
+    written = measure(services).written
+    if services.store.take_turn("retain", every_s=RETAIN_S):
+        retain(services)
+    return written
 
 
 def probe_in_turn(services: Services) -> dict[str, bool]:

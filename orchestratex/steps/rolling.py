@@ -6,6 +6,7 @@ and month are, too, and until then the next run does it again. Twice is once: wh
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
-from orchestratex.domain.sums import Sums, merge
+from orchestratex.domain.sums import Sums, add, merge
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.periods import end_period, start_period
 from orchestratex.rules.rollup import Rollup
@@ -196,6 +197,7 @@ def _count(start: datetime, names: Sequence[str], store: Store) -> Sums:
     """What an hour's documents add up to: all are found by its times, or by the threads that ended in it."""
     end = end_period(Period.HOURLY, start)
     rollup = Rollup(start, end, model_names=names)
+    remainders = store.remainders_between(start, end)  # first: what is purged meanwhile is missed, never counted twice
     for session in store.scan_between(Session, "session_start", start, end):
         rollup.add_start(session)
     for session in store.scan_between(Session, "session_end", start, end):
@@ -211,7 +213,9 @@ def _count(start: datetime, names: Sequence[str], store: Store) -> Sums:
         rollup.add_response(response)
     for event in store.scan_between(LogEvent, "timestamp", start, end, event_type="model_probed"):
         rollup.add_probe(passed=bool(event.details.get("passed")))
-    return rollup.result()
+    for each in remainders:
+        rollup.add_moments(starts=each.starts, ends=each.ends)
+    return functools.reduce(add, (each.sums for each in remainders), rollup.result())
 
 
 def _add_threads(threads: Sequence[Thread], rollup: Rollup, store: Store) -> None:

@@ -23,11 +23,14 @@ from orchestratex.domain.inputs import (
     CostLimit,
     DeadlineS,
     Iterations,
+    Metadata,
     ModelNames,
+    Reference,
     Strict,
     UserId,
     WantedScore,
     describe_problem,
+    dump_metadata,
 )
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.session import Session, SessionSettings
@@ -88,6 +91,8 @@ class ThreadRequest(Options):
         max_length=MAX_PROMPT_CHARS, json_schema_extra={"minLength": 1, "pattern": f"(?={VISIBLE})"}
     )
     context: str | None = Field(default=None, max_length=MAX_PROMPT_CHARS)
+    reference: Reference | None = Field(default=None, description="the caller's own name for it; given back with it")
+    metadata: Metadata | None = Field(default=None, description="the caller's own notes; given back with it")
 
 
 def parse_request(kind: type[Strict], data: object) -> Any:
@@ -187,6 +192,8 @@ def check_thread(request: ThreadRequest, session: Session, services: Services) -
         user_id=session.user_id,
         original_prompt=request.prompt,
         context=request.context,
+        reference=request.reference,
+        metadata=None if request.metadata is None else dump_metadata(request.metadata),
         options=options,
         created_at=now,
         updated_at=now,

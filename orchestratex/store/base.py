@@ -33,6 +33,8 @@ from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.sums import Tally
 from orchestratex.domain.thread import Thread
+from orchestratex.store.listing import Wanted
+from orchestratex.store.purging import Extent, Remainder, Scope
 
 COLLECTIONS: Final[dict[str, type[Document]]] = {
     "user_sessions": Session,
@@ -558,6 +560,45 @@ class Store(Protocol):
 
         A young mark stays, for a last time: the change that it announced may still be on its way. `is_closed`: it goes.
         """
+
+    # -- finding threads again, and deleting them -----------------------------------------------------------------
+
+    def find_threads(self, wanted: Wanted, *, limit: int) -> list[Thread]:
+        """Threads, the newest first, without their long texts but for the prompt as it was given."""
+
+    def sessions_of(self, user_id: str) -> list[ObjectId]:
+        """The ids of a user's sessions."""
+
+    def measure_extent(self, scope: Scope) -> Extent:
+        """How much there is to be deleted, and how many threads in these sessions still run."""
+
+    def purgeable_threads(self, scope: Scope, *, without: Collection[ObjectId], limit: int) -> list[Thread]:
+        """Ended threads that nobody works on, in no order and without their long texts; those named are left out."""
+
+    def purgeable_sessions(self, scope: Scope, *, without: Collection[ObjectId], limit: int) -> list[Session]:
+        """Ended sessions that have no thread and hold no money back; those named are left out."""
+
+    def purge_thread(self, thread: Thread, remainders: Sequence[Remainder]) -> bool:
+        """Delete an ended thread with all that belongs to it, and leave its sums, all in one.
+
+        False (and no change) when it is being worked on, was taken up again, or is gone. Its session says how many
+        threads it lost, and what they had cost.
+        """
+
+    def purge_session(self, session: Session, remainders: Sequence[Remainder]) -> bool:
+        """Delete an ended session without threads, and its events. False when it has some, or changed since."""
+
+    def purge_logs(self, before: datetime, *, limit: int) -> int:
+        """Delete the oldest log events of those before a moment; returns how many."""
+
+    def forget_days(self, user_id: str, *, until: str) -> int:
+        """Delete what is known of a user's spending on days before one (as 2026-12-31); returns how many days."""
+
+    def remainders_between(self, start: datetime, end: datetime) -> list[Remainder]:
+        """What deleted documents count in the hours that begin in [start, end)."""
+
+    def forget_remainders(self, before: datetime) -> None:
+        """Delete the remainders of hours that begin before a moment; for hours that are closed."""
 
     # -- what is done once, whoever does it --------------------------------------------------------------------------
 

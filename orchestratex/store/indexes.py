@@ -61,12 +61,15 @@ WORK_INDEXES: Final[dict[str, list[tuple[list[tuple[str, int]], dict[str, Any]]]
         ([("lease_token", UP)], _IS_LEASED),
         ([("completed_at", UP)], {"completed_at": {"$type": "date"}}),
         ([("is_queued", UP), ("dispatched_at", UP), ("_id", UP)], {"is_queued": True}),
+        ([("created_at", DOWN), ("_id", DOWN)], {}),
+        ([("user_id", UP), ("created_at", DOWN), ("_id", DOWN)], {}),
     ],
     "model_responses": [
         ([("status", UP), ("dispatched_at", UP)], {"status": "pending"}),
         ([("lease_token", UP)], _IS_LEASED),
         ([("timestamp", UP)], {}),
     ],
+    "purged_sums": [([("hour", UP)], {})],
     "orchestration_logs": [([("thread_id", UP), ("timestamp", UP)], {}), ([("timestamp", UP)], {})],
 }
 

@@ -50,7 +50,9 @@ from orchestratex.store.base import (
     RollupState,
     ThreadTotals,
 )
+from orchestratex.store.listing import MemoryListing
 from orchestratex.store.places import MemoryPlaces
+from orchestratex.store.purging import MemoryPurging, Remainder
 from orchestratex.store.rollups import MemoryRollups
 from orchestratex.store.turns import MemoryTurns
 
@@ -71,7 +73,7 @@ _UNIQUE: dict[type[Document], tuple[str, ...]] = {
 }
 
 
-class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns):
+class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns, MemoryListing, MemoryPurging):
     """Documents in dictionaries under one lock; `clock` stands for the server's clock."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -88,6 +90,7 @@ class MemoryStore(MemoryPlaces, MemoryRollups, MemoryTurns):
         self._marks: dict[datetime, tuple[datetime, datetime]] = {}
         self._totals: dict[str, dict[str, int]] = {}
         self._rollup_state = RollupState()
+        self._remainders: list[Remainder] = []
         self._reconciled_at: datetime | None = None
         self._amnesty_until: datetime | None = None
         self._tables: dict[type[Document], dict[ObjectId, Any]] = {kind: {} for kind in COLLECTIONS.values()}

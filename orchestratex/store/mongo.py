@@ -65,7 +65,9 @@ from orchestratex.store.base import (
     HeldCall,
     ThreadTotals,
 )
+from orchestratex.store.listing import MongoListing
 from orchestratex.store.places import MongoPlaces
+from orchestratex.store.purging import MongoPurging
 from orchestratex.store.rollups import MongoRollups
 from orchestratex.store.turns import MongoTurns
 
@@ -251,7 +253,7 @@ def _translate_all(store: type[_Class]) -> type[_Class]:
 
 
 @_translate_all
-class MongoStore(MongoPlaces, MongoRollups, MongoTurns):
+class MongoStore(MongoPlaces, MongoRollups, MongoTurns, MongoListing, MongoPurging):
     """See Store. Every verb raises StoreUnavailableError when MongoDB does not answer."""
 
     def __init__(self, client: MongoClient[_Mongo], database: str) -> None:

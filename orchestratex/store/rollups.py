@@ -30,6 +30,7 @@ from orchestratex.domain.session import Session
 from orchestratex.domain.sums import ModelSums, Sums, Tally, model_totals, subtract
 from orchestratex.domain.thread import Thread
 from orchestratex.store.base import LEFT_OUT, Doc, Mark, ModelStats, RollupState, Written
+from orchestratex.store.purging import Remainder
 
 _Mongo = dict[str, Any]
 _NOW: Final = "$$NOW"
@@ -70,6 +71,8 @@ class MongoRollups:
 
     def next_activity(self, since: datetime) -> datetime | None:
         found = [self._first(kind, field, since) for kind, fields in _ACTIVITY.items() for field in fields]
+        purged = self.database["purged_sums"].find_one({"hour": {"$gte": since}}, sort=[("hour", ASCENDING)])
+        found.append(purged["hour"] if purged else None)
         return min((moment for moment in found if moment is not None), default=None)
 
     def ratings_of(self, session_ids: Sequence[ObjectId]) -> dict[ObjectId, float]:
@@ -221,6 +224,7 @@ class MemoryRollups:
     _marks: dict[datetime, tuple[datetime, datetime]]  # hour -> when it was marked, when it is due
     _totals: dict[str, dict[str, int]]
     _rollup_state: RollupState
+    _remainders: list[Remainder]
 
     def rollup_state(self) -> RollupState:
         return self._rollup_state
@@ -238,12 +242,13 @@ class MemoryRollups:
 
     def next_activity(self, since: datetime) -> datetime | None:
         with self._lock:
-            moments = (
+            moments = [
                 getattr(each, field)
                 for kind, fields in _ACTIVITY.items()
                 for each in self._tables[kind].values()
                 for field in fields
-            )
+            ]
+            moments += [each.hour for each in self._remainders]
             return min((moment for moment in moments if moment is not None and moment >= since), default=None)
 
     def ratings_of(self, session_ids: Sequence[ObjectId]) -> dict[ObjectId, float]:

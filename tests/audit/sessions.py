@@ -30,13 +30,13 @@ def it_is_updated_after_it_is_created(session: Document, _records: Records) -> b
 def its_cost_is_that_of_its_calls(session: Document, records: Records) -> bool:
     threads = records.threads_in.get(session["_id"], [])
     nanos = sum(call["cost_nanos"] for thread in threads for call in records.responses_in.get(thread["_id"], ()))
-    return session["total_cost"] == to_usd(nanos)
+    return session["total_cost"] == to_usd(nanos + session.get("purged_nanos", 0))
 
 
 @rule(SESSIONS)
 def its_cost_is_that_of_its_threads(session: Document, records: Records) -> bool:
     nanos = sum(thread["total_cost_nanos"] for thread in records.threads_in.get(session["_id"], []))
-    return session["total_cost"] == to_usd(nanos)
+    return session["total_cost"] == to_usd(nanos + session.get("purged_nanos", 0))
 
 
 @rule(SESSIONS)
@@ -86,7 +86,7 @@ def no_thread_is_older_than_its_session_or_younger_than_its_end(session: Documen
 
 @rule(SESSIONS)
 def it_is_terminated_when_work_was_cancelled_with_it(session: Document, records: Records) -> bool | None:
-    if session["status"] != "terminated":
+    if session["status"] != "terminated" or session.get("purged_threads"):
         return None
     threads = records.threads_in.get(session["_id"], [])
     return any(thread["stop_reason"] == "cancelled" for thread in threads)
@@ -96,7 +96,7 @@ def it_is_terminated_when_work_was_cancelled_with_it(session: Document, records:
 def it_is_an_error_exactly_where_its_last_thread_failed_and_none_completed(
     session: Document, records: Records
 ) -> bool | None:
-    if session["status"] not in {"completed", "error"}:
+    if session["status"] not in {"completed", "error"} or session.get("purged_threads"):
         return None
     threads = records.threads_in.get(session["_id"], [])
     none_completed = all(thread["thread_status"] == "failed" for thread in threads)

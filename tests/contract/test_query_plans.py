@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from orchestratex.domain.base import Period
+from orchestratex.domain.base import Period, ThreadStatus
 from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.response import Response
@@ -17,13 +17,16 @@ from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
 from orchestratex.domain.sums import Sums
 from orchestratex.domain.thread import Thread
+from orchestratex.store.listing import Wanted
 from orchestratex.store.mongo import MongoStore
-from tests.make import NOW, make_metrics, make_response, make_thread
+from orchestratex.store.purging import Scope
+from tests.make import NOW, make_metrics, make_response, make_session, make_thread
 
 pytestmark = pytest.mark.integration
 
 LATER = NOW + timedelta(hours=1)
 SOME = ObjectId()
+ENDED = make_thread(thread_status="completed", due_step=None, completed_at=NOW)
 
 QUESTIONS: dict[str, Callable[[MongoStore], object]] = {
     "renew leases": lambda s: s.renew_leases(["a", "b"], lease_s=20),
@@ -64,6 +67,20 @@ QUESTIONS: dict[str, Callable[[MongoStore], object]] = {
     "a rating": lambda s: s.set_session(SOME, {"user_satisfaction": 5}),
     "hours that changed late": lambda s: s.due_marks(limit=5),
     "what models have shown": lambda s: s.model_stats(),
+    "the newest threads": lambda s: s.find_threads(Wanted(), limit=5),
+    "a user's newest threads": lambda s: s.find_threads(Wanted(user_id="u"), limit=5),
+    "a session's newest threads": lambda s: s.find_threads(Wanted(session_id=SOME), limit=5),
+    "failed threads": lambda s: s.find_threads(Wanted(statuses=(ThreadStatus.FAILED,), since=NOW), limit=5),
+    "sessions of a user": lambda s: s.sessions_of("u"),
+    "what is old": lambda s: s.measure_extent(Scope(before=NOW)),
+    "what belongs to a session": lambda s: s.measure_extent(Scope(sessions=(SOME,))),
+    "old threads": lambda s: s.purgeable_threads(Scope(before=NOW), without=[SOME], limit=5),
+    "threads of sessions": lambda s: s.purgeable_threads(Scope(sessions=(SOME,)), without=(), limit=5),
+    "old sessions": lambda s: s.purgeable_sessions(Scope(before=NOW), without=[SOME], limit=5),
+    "deleting a thread": lambda s: s.purge_thread(ENDED, []),
+    "deleting a session": lambda s: s.purge_session(make_session(), []),
+    "deleting old events": lambda s: s.purge_logs(NOW, limit=5),
+    "what deleted documents count": lambda s: s.remainders_between(NOW, LATER),
 }
 # as many as models, samples, days and late hours
 SMALL = ("ai_model_profiles", "places", "system_samples", "budget_days", "rollup_hours", "model_totals", "rollup_state")
@@ -72,7 +89,7 @@ SMALL = ("ai_model_profiles", "places", "system_samples", "budget_days", "rollup
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_no_question_reads_a_whole_collection(mongo_store: MongoStore, question: str) -> None:
     thread = make_thread()
-    mongo_store.insert_threads([thread])
+    mongo_store.insert_threads([thread, ENDED])
     mongo_store.insert_responses([make_response(thread_id=thread.id, session_id=thread.session_id)])
     database = mongo_store.database
     database.command("profile", 2)

@@ -87,6 +87,12 @@ COMMANDS = [
     ("solve", "Say {evil}", "--max-iterations", "1", "--json"),
     ("submit", "{file}"),
     ("submit", "{file}", "--json"),
+    ("list",),
+    ("list", "--json"),
+    ("list", "--user", "{evil}"),
+    ("results", "{session}"),
+    ("purge", "--session", "{session}", "--yes"),
+    ("purge", "--session", "{session}", "--yes", "--json"),
 ]
 REFUSED = [
     ("{evil}",),
@@ -95,6 +101,12 @@ REFUSED = [
     ("show", "{id}", "{evil}"),
     ("trace", "{evil}"),
     ("cancel", "{evil}"),
+    ("list", "--session", "{evil}"),
+    ("list", "--status", "{evil}"),
+    ("list", "--since", "{evil}"),
+    ("results", "{evil}"),
+    ("purge", "--session", "{evil}"),
+    ("purge", "--before", "{evil}"),
     ("retry", "{evil}"),
     ("retry", "{id}"),
     ("solve", "a", "--max-iterations", "{evil}"),
@@ -134,6 +146,10 @@ def fill(world: World, tmp_path: Path) -> Fill:
         values = {"{hidden}": HIDDEN, "{file}": str(good), "{bad file}": str(bad), "{evil}": evil}
         if "{id}" in command:
             values["{id}"] = str(spoil(world).id)
+        if "{session}" in command:
+            values["{session}"] = str(spoil(world).session_id)
+        if command[0] == "list":
+            spoil(world)
         if "{running}" in command:
             values["{running}"] = str(world.submit(f"Say {EVIL}").id)
         if "{failed}" in command:

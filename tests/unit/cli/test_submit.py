@@ -57,6 +57,17 @@ def test_json_is_a_line_a_thread(run: Run, file: Path) -> None:
     assert ran.err == ""
 
 
+def test_a_lines_id_and_metadata_come_back_with_its_result(run: Run, world: World, file: Path) -> None:
+    notes: dict[str, object] = {"$a.b": {"": [1, 2.5, None, True]}, "large": 10**30, "text": "é\u0000\u2028 😀"}
+    first = json.dumps({"prompt": "one", "max_iterations": 1, "id": "row-é", "metadata": notes})
+    path = write_lines(file, first, '{"prompt": "two", "max_iterations": 1, "id": 7}', '{"prompt": "three"}')
+
+    bodies = [json.loads(line) for line in run("submit", path, "--json").out.splitlines()]
+
+    assert [(body["id"], body["metadata"]) for body in bodies] == [("row-é", notes), (7, None), (None, None)]
+    assert json.loads(run("show", bodies[0]["thread_id"], "--json").out)["metadata"] == notes
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -69,6 +80,19 @@ def test_json_is_a_line_a_thread(run: Run, file: Path) -> None:
         ('{"prompt": "x", "colour": 1}', "colour: "),
         ('{"prompt": "x", "excluded_models": ["nope"]}', "excluded_models: unknown: nope"),
         ('{"prompt": "\\ud800"}', "prompt: "),
+        ('{"prompt": "x", "metadata": ' + "[" * 100_000 + "]" * 100_000 + "}", "is not JSON: nested too deeply\n"),
+        ('{"prompt": "x", "x": ' + '{"a":' * 5_000 + "1" + "}" * 5_000 + "}", "is not JSON: nested too deeply\n"),
+        ('{"prompt": "x", "metadata": ' + '{"a":' * 33 + "1" + "}" * 33 + "}", "metadata: must not be nested deeper"),
+        ('{"prompt": "x", "metadata": {"a": "' + "x" * 16_384 + '"}}', "metadata: must have at most 16384 bytes"),
+        ('{"prompt": "x", "metadata": {"a": NaN}}', "metadata: must hold no number"),
+        ('{"prompt": "x", "metadata": {"\\ud800": 1}}', "metadata: "),
+        ('{"prompt": "x", "metadata": [1]}', "metadata: "),
+        ('{"prompt": "x", "id": ""}', "id: must be a text of 1 to 200 characters or a whole number"),
+        ('{"prompt": "x", "id": true}', "id: must be a text"),
+        ('{"prompt": "x", "id": 1.5}', "id: must be a text"),
+        ('{"prompt": "x", "id": "\\ud83d"}', "id: must be a text"),
+        ('{"prompt": "x", "id": 9007199254740993}', "id: must be a text"),
+        ('{"prompt": "x", "id": "a", "reference": "b"}', "id: means the same"),
     ],
 )
 def test_a_bad_line_is_numbered_and_nothing_is_written(
@@ -81,6 +105,7 @@ def test_a_bad_line_is_numbered_and_nothing_is_written(
     assert ran.code == 2
     assert ran.err.startswith("error: line 3: ")
     assert problem in ran.err
+    assert "Traceback" not in ran.err
     assert [*world.store._all(Session), *world.store._all(Thread)] == []
 
 

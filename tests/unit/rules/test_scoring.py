@@ -149,3 +149,19 @@ def test_confidence_falls_with_what_is_missing_and_with_disagreement(
     found = panel_confidence(evaluators=evaluators, asked=asked, standard_error=error)
 
     assert found == pytest.approx(confidence)
+
+
+@pytest.mark.parametrize("domain", Domain)
+@pytest.mark.parametrize("value", [1, 3, 7, 8.5, 10])
+def test_a_weighted_average_of_one_value_is_that_value(domain: Domain, value: float) -> None:
+    assert overall_score(make_criteria(value), scoring_weights(domain)) == value
+
+
+def test_a_mean_has_no_digits_that_only_binary_fractions_bring() -> None:
+    scores = (9.999999999999998, 10.0, 9.999999999999998)
+
+    found = aggregate([make_evaluation(overall_score=score) for score in scores])
+
+    assert found is not None
+    assert found.score == 10.0
+    assert improvement_score(8.1, 8.4) == 5.8
