@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 
-CELERY = "celery -A workers.app"
+CELERY = "celery --quiet -A workers.app"
 HANDS_BACK = "REMAP_SIGTERM=SIGQUIT"  # SIGTERM: hand back what runs on; prefork only, threads would lose their calls
 QUIET = "--without-gossip --without-mingle"  # they only add reconnect trouble
 
@@ -22,7 +22,7 @@ LINES = {
     " --max_tasks=20000 --purge_offline_workers=300 --read_only=True",
     "sandbox": "orchestratex sandbox --port ${ORCHESTRATEX_SANDBOX_PORT:-8700}",
 }
-MODULES = {"celery": "celery", "orchestratex": "orchestratex"}  # run by -m: no script need be on the PATH
+MODULES = {"celery": "workers", "orchestratex": "orchestratex"}  # run by -m; ours loads no plug-ins of Celery
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 

@@ -14,8 +14,8 @@ from orchestratex.steps.periodic import measure_in_turn, probe_in_turn
 from orchestratex.steps.pulse import BEAT, CONTROL, BeatWatch
 from orchestratex.steps.reconcile import reconcile
 from tests.support import World
-from workers.beat import SCHEDULE
-from workers.signs import FROM_BEAT, note_expired, note_sender
+from workers.beat import FROM_BEAT, SCHEDULE
+from workers.signs import note_expired, note_sender
 
 
 def events(world: World) -> list[str]:
