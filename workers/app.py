@@ -59,7 +59,7 @@ app.conf.update(
     task_time_limit=230,
     beat_schedule=SCHEDULE,
     # in memory: the file of Celery's default is unpickled, whoever wrote it, to remember at most a minute
-    beat_scheduler="celery.beat:Scheduler",
+    beat_scheduler="workers.scheduler:BeatScheduler",
     beat_max_loop_interval=1,
 )
 

@@ -9,8 +9,7 @@ from bson import ObjectId
 from orchestratex import queue
 from orchestratex.advance import advance, advance_answer, advance_evaluation, fan_out
 from orchestratex.domain.base import Step
-from orchestratex.steps.periodic import measure_in_turn, probe_in_turn
-from orchestratex.steps.reconcile import reconcile
+from orchestratex.steps.periodic import measure_in_turn, probe_in_turn, reconcile_in_turn
 from workers.app import app, services
 from workers.signs import note_sender
 
@@ -63,11 +62,11 @@ def evaluate(thread_id: str, response_id: str) -> str:
     return advance_evaluation(ObjectId(thread_id), ObjectId(response_id), services())
 
 
-@app.task(name=queue.RECONCILE, bind=True)
+@app.task(name=queue.RECONCILE, bind=True, send_events=False)  # no news every few seconds in Flower
 def reconcile_all(self: Any) -> dict[str, int]:
-    """Mend what is not running as it should."""
+    """Mend what is not running as it should, where no control worker's own clock did within this period."""
     note_sender(self.request, services())
-    return reconcile(services())
+    return reconcile_in_turn(services())
 
 
 @app.task(name=queue.MEASURE, bind=True)
