@@ -13,6 +13,9 @@ import click
 from celery.app.utils import find_app
 from celery.bin.base import CLIContext
 
+from orchestratex.settings import load_settings
+from workers.logs import setup_worker_logging
+
 COMMANDS: Final = {
     "worker": ("celery.bin.worker", "worker"),
     "beat": ("celery.bin.beat", "beat"),
@@ -46,6 +49,7 @@ def run(context: click.Context, name: str, quiet: bool) -> None:
     app: Any = find_app(name)
     if context.invoked_subcommand not in RUN_TASKS:
         app.conf.imports = ()
+    setup_worker_logging(load_settings())  # Flower does not ask us, and a worker warns of root before it does
     context.obj = CLIContext(app=app, no_color=None, workdir=None, quiet=quiet)
 
 

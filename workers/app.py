@@ -122,7 +122,7 @@ def _begin_nothing_new(**_: Any) -> None:
 
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    setup_worker_logging(settings.log_level)
+    setup_worker_logging(settings)
 
 
 __all__ = ["app", "services"]

@@ -1,4 +1,4 @@
-"""The beat's schedule, in memory: its messages leave no trace in Flower, and a broker that is away one line a minute."""
+"""The beat's schedule, in memory: its messages leave nothing in Flower, a broker that is away a line a minute."""
 
 from __future__ import annotations
 
