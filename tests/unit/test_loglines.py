@@ -36,15 +36,14 @@ def as_before() -> Iterator[None]:
     logging.captureWarnings(False)
 
 
-def log_a_thread(form: LogFormat, capsys: pytest.CaptureFixture[str]) -> tuple[World, list[str]]:
+def log_a_thread(form: LogFormat, capsys: pytest.CaptureFixture[str]) -> list[str]:
     setup_logging("INFO", form)
-    world = World()
-    world.solve("Write a haiku about the sea.", max_iterations=1)
-    return world, capsys.readouterr().err.splitlines()
+    World().solve("Write a haiku about the sea.", max_iterations=1)
+    return capsys.readouterr().err.splitlines()
 
 
 def test_events_are_lines_with_thread_model_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    world, lines = log_a_thread("text", capsys)
+    lines = log_a_thread("text", capsys)
 
     (answered,) = [line for line in lines if "event=response_generated" in line]
     (thread,) = {line.partition("thread=")[2].partition(" ")[0] for line in lines if "thread=" in line}
@@ -56,7 +55,7 @@ def test_events_are_lines_with_thread_model_and_cost(capsys: pytest.CaptureFixtu
 
 
 def test_events_as_json_hold_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    _, lines = log_a_thread("json", capsys)
+    lines = log_a_thread("json", capsys)
 
     said = [json.loads(line) for line in lines]
     (answered,) = [each for each in said if each.get("event") == "response_generated"]
@@ -79,8 +78,9 @@ def test_an_event_that_is_not_recorded_is_a_warning(
     monkeypatch.setattr(world.store, "insert_logs", refuse)
     world.submit("Why is the sky blue?")
 
-    (line,) = [record for record in caplog.records if "(not recorded: MongoDB at x" in record.getMessage()]
-    assert line.levelno == logging.WARNING
+    told = [record for record in caplog.records if record.name == "orchestratex.events"]
+    assert told
+    assert all(each.levelno == logging.WARNING and "(not recorded: MongoDB" in each.getMessage() for each in told)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
