@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -29,6 +30,8 @@ from workers.transport import correct_transport
 
 if TYPE_CHECKING:
     from orchestratex.steps.services import Services
+
+USED_BY_TASKS = ("orchestratex.bootstrap", "workers.signs", "workers.timer")  # at first use, in each child for itself
 
 settings = load_settings()
 hands_back = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"  # Celery's own variable; the Procfile sets it for control
@@ -90,7 +93,12 @@ def _check_pool(options: dict[str, Any], **_: Any) -> None:
 
 @celeryd_after_setup.connect
 def _keep_what_is_loaded(**_: Any) -> None:
-    """Before the pool forks: a collection would write to every object, and give each child a copy of all of them."""
+    """Before the pool forks: children share what is loaded by now, as long as nobody writes to it.
+
+    A collection writes to every object that it looks at.
+    """
+    for name in USED_BY_TASKS:
+        import_module(name)
     gc.collect()
     gc.freeze()
 

@@ -16,7 +16,7 @@ from orchestratex.settings import Settings
 
 # at DEBUG: each message and each task, passes every few seconds among them; what happened is told by events, with
 # thread, model and cost
-_TOLD_OTHERWISE: Final = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+_TOLD_OTHERWISE: Final = ("celery.app.trace", "celery.worker.request", "celery.worker.strategy", "celery.beat")
 _NOISY: Final = (*_TOLD_OTHERWISE, "kombu", "amqp", "pymongo", "urllib3")
 _QUIET: Final = ("flower.inspector",)  # it warns while no worker answers, which our own views say and explain
 _AWAY: Final = (OperationalError, RedisConnectionError, RedisTimeoutError, ConnectionError, TimeoutError)

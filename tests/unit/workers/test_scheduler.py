@@ -9,9 +9,10 @@ import pytest
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+import workers.tasks  # noqa: F401 - registers them
 from orchestratex import queue
+from workers.app import app as ours
 from workers.scheduler import BeatScheduler
-from workers.tasks import app as ours
 
 
 class AwayApp(Celery):  # type: ignore[misc] # Celery carries no types
