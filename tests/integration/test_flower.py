@@ -131,7 +131,7 @@ def test_passes_of_reconcile_do_not_hide_the_work(watched: tuple[Cluster, str]) 
         what="events",
     )
 
-    assert find_tasks(address, "reconcile") == {}
+    assert find_tasks(address, "orchestratex.reconcile OR orchestratex.measure OR orchestratex.probe") == {}
     assert "traceback" not in cluster.log_text().lower()
 
 
