@@ -26,6 +26,7 @@ from orchestratex.steps.results import Result
 from orchestratex.steps.select import select
 from orchestratex.steps.services import Services
 from orchestratex.steps.sittings import report_session_end
+from orchestratex.steps.telling import tell_end, tell_failure
 from orchestratex.steps.weigh import weigh
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def advance(thread_id: ObjectId, services: Services) -> str:
     Returns what happened, for operators. Does nothing where the thread is leased, waiting, ended or due a call.
     """
     done: list[str] = []
+    moved: Thread | None = None
     while (thread := services.store.claim_thread(thread_id, lease_s=services.settings.lease_s)) is not None:
         done.append(str(thread.due_step))
         moved = _take_step(thread, services)
@@ -55,20 +57,21 @@ def advance(thread_id: ObjectId, services: Services) -> str:
             return f"{', '.join(done)}: not moved"
         if moved.due_step is None or moved.due_step in CALL_STEPS:
             break
-    return ", ".join(done) or "nothing is due here"
+    end = f": {tell_end(moved)}" if moved is not None and moved.due_step is None else ""
+    return f"{', '.join(done)}{end}" if done else "nothing is due here"
 
 
 def advance_answer(step: Step, thread_id: ObjectId, services: Services) -> tuple[bool, str]:
     """Run `respond` or `refine`. True when its panel is open, so that the chain's fan-out may follow."""
     result = _run_call(thread_id, lambda: CALLS[step](thread_id, services), services)
-    return _go_on(result, services), result.why
+    return _go_on(result, services)
 
 
 def advance_evaluation(thread_id: ObjectId, response_id: ObjectId, services: Services) -> str:
     """Run one evaluation; the last of a panel goes on with weigh and what follows."""
     result = _run_call(thread_id, lambda: evaluate(thread_id, response_id, services), services)
-    _go_on(result, services)
-    return result.why
+    _, told = _go_on(result, services)
+    return told
 
 
 def cancel(thread_id: ObjectId, services: Services) -> Thread:
@@ -138,14 +141,14 @@ def fan_out(thread_id: ObjectId, services: Services) -> str:
     return "no evaluation to send"
 
 
-def _go_on(result: Result, services: Services) -> bool:
-    """Run inline what the move made due; True when a panel is open."""
+def _go_on(result: Result, services: Services) -> tuple[bool, str]:
+    """Run inline what the move made due; True when a panel is open, and what happened, for operators."""
     if result.moved is None:
-        return False
+        return False, result.why
     services.faults.reach(FaultPoint.THREAD_MOVED)
     if result.moved.due_step in STEPS:
-        advance(result.moved.id, services)
-    return result.moved.due_step is Step.EVALUATE
+        return False, f"{result.why}; then {advance(result.moved.id, services)}"
+    return result.moved.due_step is Step.EVALUATE, result.why
 
 
 def _take_step(thread: Thread, services: Services) -> Thread | None:
@@ -181,14 +184,15 @@ def _run_call(thread_id: ObjectId, run: Callable[[], Result], services: Services
         return run()
     except StepFailedError as error:
         thread = services.store.get_thread(thread_id)
-        return Result(close_panel(thread, services), str(error))  # the one given up may have been a panel's last
+        told = tell_failure(str(error), "it is tried again, or given up")
+        return Result(close_panel(thread, services), told)  # the one given up may have been a panel's last
     except UnavailableError:
         raise
     except Exception as error:
         thread = services.store.get_thread(thread_id)
         if thread.is_ended:
             raise
-        return Result(_take_back(thread, error, services), f"failed: {error!r}")
+        return Result(_take_back(thread, error, services), tell_failure(repr(error), "it is tried again, or given up"))
 
 
 def _running(session_id: ObjectId, services: Services) -> list[Thread]:

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -23,7 +24,6 @@ from orchestratex.providers.base import Provider, Providers
 from orchestratex.providers.dialects import DIALECTS, GATEWAY_DIALECT, MakeProvider
 from orchestratex.providers.http import HttpClient
 from orchestratex.providers.origins import KeyOrigins, read_origin
-from orchestratex.queue import CeleryQueue, Queue, make_app
 from orchestratex.settings import Settings
 from orchestratex.steps.heart import Heart
 from orchestratex.steps.journal import Journal
@@ -31,6 +31,9 @@ from orchestratex.steps.parameters import with_learnt
 from orchestratex.steps.services import ProfileCache, Services
 from orchestratex.store.base import Store
 from orchestratex.store.mongo import MongoStore, connect
+
+if TYPE_CHECKING:
+    from orchestratex.queue import CeleryQueue, Queue
 
 _SPARE_CONNECTIONS = 8  # heartbeat, journal and reconcile beside the calls
 
@@ -129,6 +132,8 @@ def make_store(settings: Settings, *, patience_s: float | None = None) -> MongoS
 
 def make_queue(settings: Settings, *, in_background: bool = False) -> CeleryQueue:
     """The queue that the settings name; `in_background` as in CeleryQueue."""
+    from orchestratex.queue import CeleryQueue, make_app  # who only reads the store loads no Celery
+
     return CeleryQueue(make_app(settings), in_background=in_background)
 
 

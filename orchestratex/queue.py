@@ -29,6 +29,7 @@ CONTROL: Final = "ox.control"
 RESPOND: Final = "ox.respond"
 EVALUATE: Final = "ox.evaluate"
 REFINE: Final = "ox.refine"
+CALL_QUEUES: Final = (RESPOND, EVALUATE, REFINE)  # whose workers call models
 _PING: Final = "ping"
 _PING_S: Final = 10  # what a ping leaves in Redis is gone after this
 DEFAULT: Final = "ox.default"  # nothing is sent here: a message in it was routed wrongly

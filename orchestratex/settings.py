@@ -155,6 +155,7 @@ class Settings(BaseSettings):
     control_shutdown_s: Seconds = 5
 
     log_level: str = "INFO"
+    log_format: Literal["text", "json"] = "text"  # json: an object a line, for programs that collect logs
     fault_points: str | None = None  # tests only: a directory of orders, see faultpoints.py
 
     @classmethod

@@ -7,9 +7,7 @@ escape like \\x1b or \\u202e, so that nothing is lost. Colours are added outside
 from __future__ import annotations
 
 import json
-import logging
 import re
-import sys
 from typing import Final
 
 # All that has no look of its own: controls but line feed and tab, soft hyphen, fillers, directions, zero widths, line
@@ -60,30 +58,6 @@ def dump_json(value: object, *, indent: int | None = None) -> str:
 def escape_json(text: str) -> str:
     """JSON of the same meaning in ASCII alone."""
     return _WIDE.sub(_show_in_json, text)
-
-
-class PlainFormatter(logging.Formatter):
-    """Formats a record so that what it repeats of other people's text can do nothing."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """See logging.Formatter; with the traceback."""
-        return escape(super().format(record))
-
-
-class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to what is stderr now."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See logging.StreamHandler."""
-        self.stream = sys.stderr
-        super().emit(record)
-
-
-def setup_logging(level: str, line: str = "%(levelname)s: %(message)s") -> None:
-    """Log to stderr from here on, one harmless line a record, whatever was set up before."""
-    handler = _Stderr()
-    handler.setFormatter(PlainFormatter(line))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def _show(found: re.Match[str]) -> str:

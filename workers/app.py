@@ -1,25 +1,39 @@
-"""The Celery app of the workers: what publishers share stands in orchestratex/queue.py, the workers' own part here."""
+"""The Celery app of the workers: what publishers share stands in orchestratex/queue.py, the workers' own part here.
+
+The beat and Flower load it, too, and know tasks by their names: what only workers need is imported where they need it.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import (
+    celeryd_after_setup,
+    celeryd_init,
+    setup_logging,
+    worker_process_init,
+    worker_ready,
+    worker_shutting_down,
+)
 
-from orchestratex.bootstrap import make_services
 from orchestratex.queue import CeleryQueue, make_app
 from orchestratex.settings import load_settings
-from orchestratex.steps.services import Services
 from workers.beat import SCHEDULE
+from workers.logs import setup_worker_logging
 from workers.monitor import guard_flower
 from workers.needs import require_settings, tell_unserved
 from workers.pulse import WorkerPulse, hear_hearts, takes_calls
-from workers.signs import note_expired
-from workers.timer import ReconcileTimer, setup_worker_logging
 from workers.transport import correct_transport
+
+if TYPE_CHECKING:
+    from orchestratex.steps.services import Services
+
+USED_BY_TASKS = ("orchestratex.bootstrap", "workers.signs", "workers.timer")  # at first use, in each child for itself
 
 settings = load_settings()
 hands_back = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"  # Celery's own variable; the Procfile sets it for control
@@ -52,7 +66,7 @@ app.conf.update(
     task_time_limit=230,
     beat_schedule=SCHEDULE,
     # in memory: the file of Celery's default is unpickled, whoever wrote it, to remember at most a minute
-    beat_scheduler="celery.beat:Scheduler",
+    beat_scheduler="workers.scheduler:BeatScheduler",
     beat_max_loop_interval=1,
 )
 
@@ -68,6 +82,8 @@ def services() -> Services:
     """What the tasks of this process work with."""
     with _Local.lock:
         if _Local.services is None:
+            from orchestratex.bootstrap import make_services
+
             _Local.services = make_services(settings, queue=CeleryQueue(app))
         return _Local.services
 
@@ -77,6 +93,18 @@ def _check_pool(options: dict[str, Any], **_: Any) -> None:
     """A pool of threads told to hand back can neither end its calls nor return its messages."""
     if hands_back and "prefork" not in str(options.get("pool")):
         raise SystemExit("REMAP_SIGTERM is for prefork only: unset it for this worker")
+
+
+@celeryd_after_setup.connect
+def _keep_what_is_loaded(**_: Any) -> None:
+    """Before the pool forks: children share what is loaded by now, as long as nobody writes to it.
+
+    A collection writes to every object that it looks at.
+    """
+    for name in USED_BY_TASKS:
+        import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 @worker_process_init.connect
@@ -90,6 +118,9 @@ def _forget_parent(**_: Any) -> None:
 def _start_timer(sender: Any, **_: Any) -> None:
     """Control workers reconcile on their own clock, whether or not the broker brings them messages."""
     if "control" in str(sender.hostname):
+        from workers.signs import note_expired
+        from workers.timer import ReconcileTimer
+
         note_expired(services)
         ReconcileTimer(services, interval_s=settings.reconcile_s).start()
     queues = sender.app.amqp.queues.consume_from
@@ -107,7 +138,7 @@ def _begin_nothing_new(**_: Any) -> None:
 
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    setup_worker_logging(settings.log_level)
+    setup_worker_logging(settings)
 
 
 __all__ = ["app", "services"]

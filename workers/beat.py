@@ -4,11 +4,12 @@ or a lease, so that what it does is done once a period.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from orchestratex.queue import CONTROL, MEASURE, PROBE, RECONCILE
 from orchestratex.settings import load_settings
-from workers.signs import FROM_BEAT
+
+FROM_BEAT: Final = "ox_from_beat"  # a header: by its name alone a task does not say who sent it
 
 _settings = load_settings()
 

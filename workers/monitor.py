@@ -1,4 +1,4 @@
-"""Flower that a foreign web page reaches neither by a name of its own nor with a form."""
+"""Flower as we run it: out of reach of foreign web pages, and with all of our queues on its Broker page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from orchestratex.browsers import refuse
+from orchestratex.queue import QUEUES
 
 
 def guard_flower() -> None:
@@ -17,6 +18,14 @@ def guard_flower() -> None:
     command = sys.modules.get("flower.command")
     if command is not None:
         command.Flower = _make_guarded(command.Flower)  # type: ignore[attr-defined]
+        _name_all_queues()
+
+
+def _name_all_queues() -> None:
+    """Show every queue of ours whoever works on it: Flower shows those alone whose workers have answered it."""
+    from flower.views import BaseHandler
+
+    BaseHandler.get_active_queue_names = lambda _handler: sorted(QUEUES)
 
 
 def _make_guarded(application: Any) -> Any:

@@ -6,15 +6,16 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from celery.signals import beat_init, celeryd_init
 
 from orchestratex.errors import NoModelError, StoreUnavailableError
 from orchestratex.settings import Settings
-from orchestratex.steps.served import list_unserved, require_served
-from orchestratex.steps.services import Services
 from orchestratex.variables import find_missing, find_misspelt
+
+if TYPE_CHECKING:
+    from orchestratex.steps.services import Services
 
 _WORKER: Final = ("mongodb_uri", "redis_url")
 
@@ -38,6 +39,8 @@ def require_settings(settings: Settings) -> None:
 
 def tell_unserved(services: Callable[[], Services]) -> None:
     """Say which models this worker cannot ask, for want of a key or address."""
+    from orchestratex.steps.served import list_unserved, require_served
+
     try:
         require_served(services())
         unserved = list_unserved(services())

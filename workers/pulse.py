@@ -9,13 +9,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from celery.signals import heartbeat_sent
 
 from orchestratex.errors import StoreUnavailableError
-from orchestratex.steps.pulse import CALL_QUEUES, note_worker
-from orchestratex.steps.services import Services
+from orchestratex.queue import CALL_QUEUES
+
+if TYPE_CHECKING:
+    from orchestratex.steps.services import Services
 
 _FRESH_S: Final = 10.0  # Celery's heart beats every two seconds
 
@@ -48,6 +50,8 @@ class WorkerPulse(threading.Thread):
         """Leave a sign, if the worker's own heart has been heard lately."""
         if time.monotonic() - self._heard_at > _FRESH_S:
             return
+        from orchestratex.steps.pulse import note_worker
+
         try:
             note_worker(self._queues, self._services())
         except StoreUnavailableError as error:
@@ -64,7 +68,7 @@ class WorkerPulse(threading.Thread):
 
 def takes_calls(queues: Collection[str]) -> bool:
     """Whether a worker of these queues calls models."""
-    return not CALL_QUEUES.isdisjoint(queues)
+    return not set(CALL_QUEUES).isdisjoint(queues)
 
 
 def hear_hearts() -> None:

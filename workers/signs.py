@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from celery.signals import task_revoked
 
 from orchestratex.errors import StoreUnavailableError
 from orchestratex.steps.pulse import BEAT
 from orchestratex.steps.services import Services
-
-FROM_BEAT: Final = "ox_from_beat"  # a header: by its name alone a task does not say who sent it
+from workers.beat import FROM_BEAT
 
 
 def note_sender(request: Any, services: Services) -> None:

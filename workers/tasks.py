@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from bson import ObjectId
 
 from orchestratex import queue
 from orchestratex.advance import advance, advance_answer, advance_evaluation, fan_out
 from orchestratex.domain.base import Step
-from orchestratex.steps.periodic import measure_in_turn, probe_in_turn
-from orchestratex.steps.reconcile import reconcile
+from orchestratex.steps.periodic import measure_in_turn, probe_in_turn, reconcile_in_turn
 from workers.app import app, services
 from workers.signs import note_sender
+
+_SEEN_NOWHERE: Final = {"send_events": False}  # what is done all the time hides the work; failures are logged
 
 
 @app.task(name=queue.TASKS[Step.ANALYSE])
@@ -63,21 +64,21 @@ def evaluate(thread_id: str, response_id: str) -> str:
     return advance_evaluation(ObjectId(thread_id), ObjectId(response_id), services())
 
 
-@app.task(name=queue.RECONCILE, bind=True)
+@app.task(name=queue.RECONCILE, bind=True, **_SEEN_NOWHERE)
 def reconcile_all(self: Any) -> dict[str, int]:
-    """Mend what is not running as it should."""
+    """Mend what is not running as it should, where no control worker's own clock did within this period."""
     note_sender(self.request, services())
-    return reconcile(services())
+    return reconcile_in_turn(services())
 
 
-@app.task(name=queue.MEASURE, bind=True)
+@app.task(name=queue.MEASURE, bind=True, **_SEEN_NOWHERE)
 def roll_up_metrics(self: Any) -> int:
     """Roll up what is due, and renew the models' performance."""
     note_sender(self.request, services())
     return measure_in_turn(services())
 
 
-@app.task(name=queue.PROBE, bind=True)
+@app.task(name=queue.PROBE, bind=True, **_SEEN_NOWHERE)
 def probe_models(self: Any) -> dict[str, bool]:
     """Ask each model's endpoint whether it serves."""
     note_sender(self.request, services())

@@ -1,4 +1,4 @@
-"""The control workers' own clock, and how workers log."""
+"""The control workers' own clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from orchestratex.errors import OrchestratexError
 from orchestratex.steps.pulse import BeatWatch
 from orchestratex.steps.reconcile import reconcile
 from orchestratex.steps.services import Services
-from orchestratex.terminal import setup_logging
 
 _log = logging.getLogger(__name__)
 
@@ -43,11 +42,3 @@ class ReconcileTimer(threading.Thread):
             _log.warning("%s: %s", name, error)
         except Exception:  # noqa: BLE001 - an outer loop: without it one bad document ends all mending
             _log.exception("%s failed; it is tried again in %.0f s", name, self._interval_s)
-
-
-def setup_worker_logging(level: str) -> None:
-    """One line an event on stderr, with the process's name."""
-    line = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"
-    setup_logging(level, line)
-    for noisy in ("kombu", "amqp", "pymongo", "urllib3", "celery.worker.strategy", "celery.beat"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

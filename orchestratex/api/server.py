@@ -7,6 +7,7 @@ from typing import Final
 
 import uvicorn
 
+from orchestratex.api.access import AccessLog
 from orchestratex.api.app import create_app
 from orchestratex.api.connections import ConnectionLimits, allow_open_files, make_protocol
 from orchestratex.api.seldom import quieten
@@ -32,7 +33,7 @@ def run(settings: Settings) -> None:
     try:
         quieten()
         uvicorn.run(
-            create_app(services),
+            AccessLog(create_app(services)),
             http=make_protocol(limits),
             ws="none",
             backlog=limits.backlog,

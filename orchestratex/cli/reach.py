@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from orchestratex.bootstrap import make_services, make_store
+from orchestratex.bootstrap import make_providers, make_services, make_store
 from orchestratex.cli.output import say
 from orchestratex.errors import LocalStackError, NotFoundError
 from orchestratex.local import LocalStack, local_stack
@@ -250,12 +250,16 @@ def prepare_database(settings: Settings, environment: Mapping[str, str], *, forg
     """
     applied = apply_environment(settings, environment)
     init_database(applied)
-    with open_services(applied) as services:
-        usable = services.usable_profiles()
-        for profile in services.cache.all() if forgets_health else ():
+    store, providers = make_store(applied, patience_s=PATIENCE_S), make_providers(applied)
+    try:
+        profiles = store.profiles()
+        for profile in profiles if forgets_health else ():
             if not profile.is_available:
-                services.store.update_profile(profile.model_name, {"is_available": True, "out_of_reach": None})
-        return bool(usable)
+                store.update_profile(profile.model_name, {"is_available": True, "out_of_reach": None})
+        return any(profile.is_active and providers.can_serve(profile) for profile in profiles)
+    finally:
+        providers.close()
+        store.close()
 
 
 def _ignore(_event: str) -> None:

@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from orchestratex.errors import InputError, UnavailableError
-from orchestratex.terminal import setup_logging
 
 
 def api() -> None:
     """Serve HTTP on ORCHESTRATEX_API_HOST and ORCHESTRATEX_API_PORT: loopback only, until keys exist."""
     from orchestratex.cli.inputs import read_settings
+    from orchestratex.loglines import setup_logging
 
     settings = read_settings()
-    setup_logging(settings.log_level)
+    setup_logging(settings.log_level, settings.log_format)
     # by name: the doors do not know each other, and this one only opens that one
     import_module("orchestratex.api.server").run(settings)
 
@@ -41,9 +41,11 @@ def sandbox(
     without one nobody gets there.
     """
     from orchestratex.cli.inputs import read_settings
+    from orchestratex.loglines import setup_logging
     from orchestratex.sandbox.config import SandboxConfig
     from orchestratex.sandbox.server import run
 
+    settings = read_settings()
     try:
         config = SandboxConfig.from_options(
             latency_scale=latency_scale,
@@ -51,12 +53,12 @@ def sandbox(
             faults=fault or (),
             fault_seed=fault_seed,
             aliases=alias or (),
-            admin_key=read_settings().sandbox_admin_key,
+            admin_key=settings.sandbox_admin_key,
             hosts=allow_host or (),
         )
     except ValueError as error:
         raise InputError(*_name_problem(error)) from error
-    setup_logging("WARNING")
+    setup_logging("WARNING", settings.log_format)
     try:
         run(host, port, config)
     except OSError as error:

@@ -3,7 +3,8 @@
     python -I -S guard.py GRACE_S COMMAND [ARGUMENT...]
 
 Standard input is a pipe whose other end only the parent holds. Its end of file is the parent's death, kill -9 included,
-on every Unix. The guard needs the standard library only, so that it starts in some 20 ms and stays small.
+on every Unix. The guard needs little of the standard library, so that it starts in some 20 ms and stays small: each
+process of a stack has one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import os
 import resource
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -29,21 +29,47 @@ def main(arguments: list[str]) -> int:
     """Run the command and return its exit code; a command killed by a signal takes the guard with it by that signal."""
     grace_s, command = float(arguments[0]), arguments[1:]
     wake_fd = open_wake_pipe()
-    try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=make_bond())
-    except OSError as exc:
-        print(f"{command[0]} cannot run: {exc}", file=sys.stderr, flush=True)
-        return 126
+    child = start(command)
     forward_signals(child)
     code = watch(child, wake_fd, grace_s)
-    kill_group(child.pid)  # what a killed main process left behind
+    kill_group(child)  # what a killed main process left behind
     return code if code >= 0 else die_by(-code)
 
 
-def watch(child: subprocess.Popen[bytes], wake_fd: int, grace_s: float) -> int:
+def start(command: list[str]) -> int:
+    """Fork and run the command in a process group of its own; returns its pid. What cannot run ends with 126."""
+    bond = make_bond()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            become(command, bond)
+        finally:
+            os._exit(126)
+    with contextlib.suppress(OSError):  # the child does so, too: whoever comes first
+        os.setpgid(pid, pid)
+    return pid
+
+
+def become(command: list[str], bond: Callable[[], None] | None) -> None:
+    """Turn this forked process into the command; what it inherits of us is its outputs."""
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    if bond is not None:
+        bond()
+    signal.set_wakeup_fd(-1)
+    for signum in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):  # Python's own settings are not the command's
+        signal.signal(signum, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), PARENT_FD)
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+    except OSError as exc:
+        print(f"{command[0]} cannot run: {exc}", file=sys.stderr, flush=True)
+
+
+def watch(child: int, wake_fd: int, grace_s: float) -> int:
     """Wait for the child's exit; on the parent's death end it: SIGTERM, after `grace_s` SIGKILL to its group."""
     deadline: float | None = None
-    while (code := child.poll()) is None:
+    while (code := poll(child)) is None:
         if deadline is None:
             ready, _, _ = select.select([wake_fd, PARENT_FD], [], [])
         else:
@@ -51,12 +77,18 @@ def watch(child: subprocess.Popen[bytes], wake_fd: int, grace_s: float) -> int:
         if wake_fd in ready:
             os.read(wake_fd, 4096)
         if PARENT_FD in ready and not os.read(PARENT_FD, 4096):
-            child.terminate()
+            os.kill(child, signal.SIGTERM)
             deadline = time.monotonic() + grace_s
         if deadline is not None and time.monotonic() >= deadline:
-            kill_group(child.pid)
-            return child.wait()
+            kill_group(child)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return code
+
+
+def poll(child: int) -> int | None:
+    """Return the exit code (negative: the signal), or None while the child runs."""
+    pid, status = os.waitpid(child, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if pid else None
 
 
 def open_wake_pipe() -> int:
@@ -69,11 +101,12 @@ def open_wake_pipe() -> int:
     return wake_fd
 
 
-def forward_signals(child: subprocess.Popen[bytes]) -> None:
+def forward_signals(child: int) -> None:
     """Hand a request to stop to the command's main process alone: Celery stops its own children in order."""
 
     def forward(signum: int, _frame: FrameType | None) -> None:
-        child.send_signal(signum)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and its end is about to be seen
+            os.kill(child, signum)
 
     for signum in FORWARDED:
         signal.signal(signum, forward)

@@ -1,7 +1,8 @@
-"""Where the processes' output goes: one terminal with prefixes, or a log file each."""
+"""Where the processes' output goes: a log file each, and the terminal with prefixes beside it where one is watched."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -52,10 +53,14 @@ class LogFiles:
 
 
 class PrefixedOutput:
-    """Lines of all processes in one stream, each behind its aligned name; coloured on a terminal."""
+    """Lines of all processes in one stream, each behind its aligned name; coloured on a terminal.
 
-    def __init__(self, stream: TextIO, *, width: int, is_coloured: bool) -> None:
+    The same lines go to each process's file in `files`, without the name.
+    """
+
+    def __init__(self, stream: TextIO, *, width: int, is_coloured: bool, files: LogFiles | None = None) -> None:
         self._stream = stream
+        self._files = files
         self._width = width
         self._is_coloured = is_coloured
         self._lock = threading.Lock()
@@ -66,7 +71,9 @@ class PrefixedOutput:
         """Open a pipe whose lines appear in the stream."""
         read_fd, write_fd = os.pipe()
         self._readers = [reader for reader in self._readers if reader.is_alive()]
-        reader = threading.Thread(target=self._copy, args=(read_fd, self._prefix(name)), name=f"{name}-output")
+        file_fd = self._files.open(name) if self._files else None
+        arguments = (read_fd, self._prefix(name), file_fd)
+        reader = threading.Thread(target=self._copy, args=arguments, name=f"{name}-output")
         reader.daemon = True
         self._readers.append(reader)
         reader.start()
@@ -77,10 +84,15 @@ class PrefixedOutput:
         for reader in self._readers:
             reader.join(1)
 
-    def _copy(self, read_fd: int, prefix: str) -> None:
+    def _copy(self, read_fd: int, prefix: str, file_fd: int | None) -> None:
         with open(read_fd, encoding="utf-8", errors="replace") as lines:
             while line := lines.readline(LINE_CHARS):
-                self._write(f"{prefix}{escape(line.rstrip())}\n")
+                harmless = escape(line.rstrip())
+                self._write(f"{prefix}{harmless}\n")
+                if file_fd is not None:
+                    _append(file_fd, f"{harmless}\n")
+        if file_fd is not None:
+            os.close(file_fd)
 
     def _write(self, text: str) -> None:
         with self._lock:
@@ -98,6 +110,11 @@ class PrefixedOutput:
         if not self._is_coloured:
             return prefix
         return f"\x1b[{COLOURS[len(self._prefixes) % len(COLOURS)]}m{prefix}\x1b[0m"
+
+
+def _append(file_fd: int, line: str) -> None:
+    with contextlib.suppress(OSError):  # the disk is full; the terminal still shows it, and the process must not block
+        os.write(file_fd, line.encode())
 
 
 def read_tail(path: Path, *, lines: int = 8) -> str:

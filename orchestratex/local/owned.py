@@ -161,7 +161,7 @@ class OwnedStack:
             return self._logs
         width = max((len(command.name) for command in commands), default=0)
         is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        return PrefixedOutput(sys.stdout, width=width, is_coloured=is_coloured)
+        return PrefixedOutput(sys.stdout, width=width, is_coloured=is_coloured, files=self._logs)
 
     def _start_sandbox(self, supervisor: Supervisor) -> None:
         for command in self._make_commands():

@@ -22,6 +22,11 @@ PATH_VARIABLES = (  # those that processes read; a relative one means our direct
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OPENSSL_CONF"),
 )
 
+LEAN = {  # of glibc, others ignore it: what threads and large objects have let go goes back to the system
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
+}
+
 
 @dataclass(frozen=True)
 class Request:
@@ -99,6 +104,7 @@ def process_environment(request: Request, ports: Mapping[str, int], environ: Map
         "ORCHESTRATEX_CONTROL_CONCURRENCY": str(settings.control_concurrency),
         KEYED_PROVIDERS: ",".join(sorted(settings.provider_keys())),  # the API knows these alone
         "PYTHONUNBUFFERED": "1",  # a line appears when it is printed
+        **{name: value for name, value in LEAN.items() if name not in environ},
         **{name: str(Path(path).absolute()) for name in PATH_VARIABLES if (path := environ.get(name))},
         **_make_python_path(environ),
     }

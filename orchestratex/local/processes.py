@@ -7,8 +7,9 @@ import shlex
 import sys
 from collections.abc import Mapping
 
-CELERY = "celery -A workers.app"
+CELERY = "celery --quiet -A workers.app"
 HANDS_BACK = "REMAP_SIGTERM=SIGQUIT"  # SIGTERM: hand back what runs on; prefork only, threads would lose their calls
+COLUMNS = "name,state,args,result,received,runtime,worker"  # of Flower's tasks: args hold the thread, results the rest
 QUIET = "--without-gossip --without-mingle"  # they only add reconnect trouble
 
 LINES = {
@@ -19,10 +20,10 @@ LINES = {
     f" --queues ox.control,ox.default --hostname control-$$@%h {QUIET}",
     "beat": f"{CELERY} beat",
     "flower": f"{CELERY} flower --address=127.0.0.1 --port=${{ORCHESTRATEX_FLOWER_PORT:-5555}}"
-    " --max_tasks=20000 --purge_offline_workers=300 --read_only=True",
+    f" --max_tasks=20000 --purge_offline_workers=300 --read_only=True --tasks_columns={COLUMNS}",
     "sandbox": "orchestratex sandbox --port ${ORCHESTRATEX_SANDBOX_PORT:-8700}",
 }
-MODULES = {"celery": "celery", "orchestratex": "orchestratex"}  # run by -m: no script need be on the PATH
+MODULES = {"celery": "workers", "orchestratex": "orchestratex"}  # run by -m; ours loads no plug-ins of Celery
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 

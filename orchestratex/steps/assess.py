@@ -21,6 +21,7 @@ from orchestratex.steps.calls import call_worst_case, close_failed, complete_rea
 from orchestratex.steps.request import allowed_output
 from orchestratex.steps.select import pending_response
 from orchestratex.steps.services import Services
+from orchestratex.steps.telling import tell, tell_failure
 
 
 def ask_assessment(thread: Thread, answer: Response, panel: Sequence[Response], services: Services) -> None:
@@ -56,23 +57,30 @@ def build_assessment(thread: Thread, response: Response, services: Services) -> 
     return assess_prompt(thread, answer.response_text or "", nonce=services.nonce(), points=points)
 
 
-def record_assessment(called: Called, services: Services) -> None:
-    """Write what came back into the answer; one that cannot be read stays unknown and is not asked for again."""
+def record_assessment(called: Called, services: Services) -> str:
+    """Write what came back into the answer; one that cannot be read stays unknown and is not asked for again.
+
+    Returns what became of it, for operators.
+    """
     response = called.response
     if response is None or response.completion is None or response.parent_response_id is None:
-        return
+        return called.why
     assessment = parse_assessment(response.completion.text, response.prompt_sent or "")
     if assessment is None:
         limit = allowed_output(response, services)
         found = find_shortfall(response.completion, limit=limit, problem="no assessment in it")
-        close_failed(response, found.record if found else "no assessment in the reply", services)
-        return
+        return _give_up(response, found.record if found else "no assessment in the reply", services)
     try:
         _write(response, response.parent_response_id, assessment, services)
     except DocumentTooLargeError:
-        close_failed(response, "no room for it beside the answer", services)
-        return
+        return _give_up(response, "no room for it beside the answer", services)
     complete_read(response, services)
+    return tell(response, "assessed its own answer")
+
+
+def _give_up(response: Response, why: str, services: Services) -> str:
+    close_failed(response, why, services)
+    return tell_failure(why, "the answer stays without its author's assessment", response=response)
 
 
 def assessed_fields(assessment: Assessment | None) -> dict[str, object]:

@@ -28,6 +28,7 @@ class Called:
     response: Response | None = None
     delay_s: float = 0.0
     why: str = ""
+    has_failed: bool = False  # its last attempt did: one that waits was not only kept waiting by a limit
 
 
 def left(thread: Thread) -> Called:

@@ -23,6 +23,7 @@ from orchestratex.steps.reask import ask_again, problem_of, report_shortfall, sa
 from orchestratex.steps.request import allowed_output
 from orchestratex.steps.results import Result, wait
 from orchestratex.steps.services import Services
+from orchestratex.steps.telling import tell, tell_failure
 
 
 def evaluate(thread_id: ObjectId, response_id: ObjectId, services: Services) -> Result:
@@ -30,13 +31,21 @@ def evaluate(thread_id: ObjectId, response_id: ObjectId, services: Services) -> 
     called = run_call(response_id, lambda thread, response: _build(thread, response, services), services)
     if called.state is CallState.WAITING:
         return wait(StepName.EVALUATE, response_id, called, services)
+    told = _tell_unread(called)
     if called.state is CallState.SAVED and called.response is not None:
         with taking_back(called.response, services):
-            again = _read(called, services)
+            again, told = _read(called, services)
         if again is not None:
             return evaluate(thread_id, again, services)
     thread = called.thread or services.store.get_thread(thread_id)
-    return Result(close_panel(thread, services), called.why or "evaluated")
+    return Result(close_panel(thread, services), told)
+
+
+def _tell_unread(called: Called) -> str:
+    """What became of a call that brought no reply to read."""
+    if called.state in {CallState.FAILED, CallState.UNAFFORDABLE}:
+        return tell_failure(called.why, "left out of the panel", response=called.response)
+    return called.why
 
 
 def _build(thread: Thread, response: Response, services: Services) -> Messages:
@@ -48,26 +57,25 @@ def _build(thread: Thread, response: Response, services: Services) -> Messages:
     return evaluate_prompt(thread, answer.response_text or "", nonce=services.nonce(), problem=problem_of(response))
 
 
-def _read(called: Called, services: Services) -> ObjectId | None:
-    """Record the evaluation that came back; the id of the call that asks again when it cannot be read."""
+def _read(called: Called, services: Services) -> tuple[ObjectId | None, str]:
+    """Record the evaluation that came back; the id of the call that asks again when it cannot be read, and words."""
     thread, response = called.thread, called.response
     if thread is None or response is None or response.completion is None:
-        return None
+        return None, called.why
     if response.purpose is Purpose.ASSESSMENT:
-        record_assessment(called, services)
-        return None
+        return None, record_assessment(called, services)
     try:
         reply = parse_evaluation(response.completion.text, response.prompt_sent or "")
     except MalformedReplyError as error:
         found = find_shortfall(response.completion, limit=allowed_output(response, services), problem=str(error))
-        return _mend(thread, response, found, services) if found else None
+        return _mend(thread, response, found, services) if found else (None, tell_failure(str(error), "left out"))
     evaluation = _record(thread, response, reply, services)
     try:
         services.store.insert_evaluation(evaluation)
     except DocumentTooLargeError:
         return _mend(thread, response, say_too_long("more than is known"), services)
     if complete_read(response, services, confidence_score=reply.confidence) is None:
-        return None  # left behind in this moment: the panel was weighed without it
+        return None, tell(response, "came too late: the panel was weighed without it")
     services.faults.reach(FaultPoint.CALL_COMPLETED)
     services.journal.write(
         Component.EVALUATOR,
@@ -80,15 +88,17 @@ def _read(called: Called, services: Services) -> ObjectId | None:
         criticisms=len(evaluation.criticisms),
         cost_nanos=response.cost_nanos,
     )
-    return None
+    return None, tell(response, f"gives {evaluation.overall_score:.2f}")
 
 
-def _mend(thread: Thread, response: Response, found: Shortfall, services: Services) -> ObjectId | None:
+def _mend(thread: Thread, response: Response, found: Shortfall, services: Services) -> tuple[ObjectId | None, str]:
     """Ask again for what cannot be read; where that did not help it is left out of the mean, never counted as 0."""
     again = ask_again(thread, response, found, services)  # noted before this is closed: no panel may look complete
-    report_shortfall(thread, response, found, say_again(again) if again else "left out of the panel", services)
+    then = say_again(again) if again else "left out of the panel"
+    report_shortfall(thread, response, found, then, services)
     close_failed(response, found.record, services)
-    return again.id if again and not services.ending.is_set() else None  # a worker that ends leaves it to others
+    told = tell_failure(found.record, then, response=response)
+    return again.id if again and not services.ending.is_set() else None, told  # a worker that ends leaves it to others
 
 
 def _record(thread: Thread, response: Response, reply: EvaluationReply, services: Services) -> Evaluation:

@@ -47,7 +47,7 @@ def fail(
     if isinstance(error, ParameterRefusedError):  # last: this call knows it already, others learn it
         note_refusal(response.model_name, error.parameter, str(error), services, thread=thread)
     state = CallState.WAITING if again else CallState.FAILED
-    return Called(state, thread, closed, delay_s=delay_s, why=str(error))
+    return Called(state, thread, closed, delay_s=delay_s, why=str(error), has_failed=True)
 
 
 def _count(response: Response, error: ProviderError, services: Services) -> dict[str, object]:

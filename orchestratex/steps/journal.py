@@ -12,13 +12,15 @@ from typing import Any, Concatenate, ParamSpec
 import psutil
 from bson import ObjectId
 
-from orchestratex.domain.base import Component, LogLevel
+from orchestratex.domain.base import Component, LogLevel, to_usd
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import StoreUnavailableError
+from orchestratex.loglines import about
 from orchestratex.store.base import Store
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("orchestratex.events")
+_log.addHandler(logging.NullHandler())  # a command that sets up no logging has views of its own
 _SAMPLE_S = 1.0  # the process is looked at no more often
 QUEUE_LENGTH = "queue_length"
 
@@ -96,11 +98,13 @@ class Journal:
         """Record events that were noted, in one write."""
         if not events:
             return
+        unrecorded: StoreUnavailableError | None = None
         try:
             self._store.insert_logs(events)
-        except StoreUnavailableError as unavailable:
-            for event in events:
-                _log.warning("%s: %s (not recorded: %s)", event.event_type, event.message, unavailable)
+        except StoreUnavailableError as error:
+            unrecorded = error
+        for event in events:
+            _tell(event, unrecorded)
 
     def _sample(self) -> None:
         now = time.monotonic()
@@ -112,3 +116,23 @@ class Journal:
             self._queue_length = self._store.get_sample(QUEUE_LENGTH)
         except StoreUnavailableError:
             self._queue_length = None
+
+
+def _tell(event: LogEvent, unrecorded: StoreUnavailableError | None) -> None:
+    """The event as a line of the process's own log; one that stands nowhere else is a warning at least."""
+    level = logging.getLevelNamesMapping()[event.log_level.upper()]
+    if unrecorded is not None:
+        level = max(level, logging.WARNING)
+    nanos = event.details.get("cost_nanos")
+    fields = about(
+        event=event.event_type,
+        thread=event.thread_id,
+        session=event.session_id,
+        iteration=event.iteration_number,
+        model=event.model_involved,
+        cost_usd=to_usd(nanos) if nanos is not None else None,
+        took_ms=round(event.processing_time) if event.processing_time is not None else None,
+        score=event.details.get("score"),
+    )
+    suffix = f" (not recorded: {unrecorded})" if unrecorded is not None else ""
+    _log.log(level, "%s%s", event.message, suffix, extra=fields)

@@ -6,11 +6,19 @@ from typing import Final
 
 from orchestratex.steps.measure import measure
 from orchestratex.steps.probe import probe
+from orchestratex.steps.pulse import CONTROL
 from orchestratex.steps.purge import retain
+from orchestratex.steps.reconcile import reconcile
 from orchestratex.steps.reprice import keep_prices_current
 from orchestratex.steps.services import Services
 
 RETAIN_S: Final = 300.0  # a turn deletes for a minute at most
+
+
+def reconcile_in_turn(services: Services) -> dict[str, int]:
+    """Do one pass, unless one was made in this period: control workers make theirs by their own clocks."""
+    age_s = services.store.sample_ages([CONTROL]).get(CONTROL)
+    return reconcile(services) if age_s is None or age_s >= services.settings.reconcile_s else {}
 
 
 def measure_in_turn(services: Services) -> int:

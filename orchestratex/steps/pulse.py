@@ -8,14 +8,12 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from orchestratex.domain.base import Component, LogLevel
-from orchestratex.queue import EVALUATE, REFINE, RESPOND
+from orchestratex.queue import CALL_QUEUES
 from orchestratex.steps.services import Services
 
 BEAT: Final = "beat"  # the sample that a message from the beat leaves when a worker takes it
 CONTROL: Final = "control"  # the sample of a pass of reconcile that was made to its end
 WORKERS: Final = "workers"  # those that call models: a sample for each of their queues
-_QUEUES: Final = (RESPOND, EVALUATE, REFINE)
-CALL_QUEUES: Final = frozenset(_QUEUES)
 _PERIODS: Final = 3  # of reconcile, the shortest: one message may be lost or late, three are not
 _GRACE_S: Final = 30.0  # after its own start a watcher gives the beat this long to start, too
 _WARN_EVERY_S: Final = 60.0
@@ -34,11 +32,11 @@ def describe_missing(services: Services) -> dict[str, str]:
 
     By name: for how long, and what to do. Raises StoreUnavailableError.
     """
-    ages = services.store.sample_ages([BEAT, CONTROL, *map(_sign_of, _QUEUES)])
+    ages = services.store.sample_ages([BEAT, CONTROL, *map(_sign_of, CALL_QUEUES)])
     missing = {name: _describe(name, ages.get(name)) for name in (BEAT, CONTROL) if _is_old(ages.get(name), services)}
     if CONTROL in missing:
         missing[BEAT] = "unknown: no control worker takes what it sends"
-    unserved = {queue: ages.get(_sign_of(queue)) for queue in _QUEUES}
+    unserved = {queue: ages.get(_sign_of(queue)) for queue in CALL_QUEUES}
     unserved = {queue: age_s for queue, age_s in unserved.items() if _is_old(age_s, services)}
     if unserved:
         missing[WORKERS] = _describe_unserved(unserved)
@@ -47,7 +45,7 @@ def describe_missing(services: Services) -> dict[str, str]:
 
 def note_worker(queues: Collection[str], services: Services) -> None:
     """Leave a sign of a worker that takes calls from these queues. Raises StoreUnavailableError."""
-    for queue in _QUEUES:
+    for queue in CALL_QUEUES:
         if queue in queues:
             services.store.put_sample(_sign_of(queue), 1)
 
@@ -60,7 +58,7 @@ def _describe_unserved(ages: dict[str, float | None]) -> str:
     """Of all queues that callers take from, or of some, which."""
     known = [age_s for age_s in ages.values() if age_s is not None]
     text = _describe(WORKERS, min(known) if len(known) == len(ages) else None)
-    return text if len(ages) == len(_QUEUES) else f"of {', '.join(ages)}: {text}"
+    return text if len(ages) == len(CALL_QUEUES) else f"of {', '.join(ages)}: {text}"
 
 
 class BeatWatch:

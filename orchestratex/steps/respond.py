@@ -27,6 +27,7 @@ from orchestratex.steps.request import allowed_output
 from orchestratex.steps.results import Result, wait
 from orchestratex.steps.services import Services
 from orchestratex.steps.standby import fall_back, may_go_elsewhere, set_aside
+from orchestratex.steps.telling import tell, tell_failure
 from orchestratex.steps.unchanged import find_same, stop_unchanged
 
 _TAIL = 30  # characters by which the end of a text is known
@@ -73,9 +74,9 @@ def run_answer(thread_id: ObjectId, kind: Respond, services: Services) -> Result
     if found is None:
         return _replace_model(thread, None, "its call is gone", services)
     if found.status is ResponseStatus.COMPLETED:
-        return Result(_go_on(thread, found, services), "the answer was there already")
+        return Result(_go_on(thread, found, services), tell(found, "had answered already"))
     if found.status is not ResponseStatus.PENDING:
-        return _replace_model(thread, found.model_name, found.error_message or found.status, services)
+        return _replace_model(thread, found.model_name, found.error_message or found.status, services, found)
     called = run_call(found.id, lambda t, r: kind.build(t, r, services), services, is_judged=True)
     return _act(called, kind, services)
 
@@ -89,7 +90,7 @@ def _act(called: Called, kind: Respond, services: Services) -> Result:
     if called.state is CallState.UNAFFORDABLE:
         return _stop_for_cost(thread, response, called.why, services)
     if called.state is CallState.FAILED:
-        return _replace_model(thread, response.model_name, called.why, services)
+        return _replace_model(thread, response.model_name, called.why, services, response)
     with taking_back(response, services):
         return _read(thread, response, kind, services)
 
@@ -108,14 +109,18 @@ def _read(thread: Thread, response: Response, kind: Respond, services: Services)
     services.journal.write(
         Component.ORCHESTRATOR,
         "response_generated",
-        f"{response.model_name} {'answered' if kind.step is Step.RESPOND else 'refined the answer'}",
+        f"{response.model_name} {_did(kind)}",
         thread=thread,
         model=response.model_name,
         processing_time=response.response_time,
         response_id=str(response.id),
         cost_nanos=response.cost_nanos,
     )
-    return Result(_go_on(thread, completed, services), "answered")
+    return Result(_go_on(thread, completed, services), tell(completed, _did(kind)))
+
+
+def _did(kind: Respond) -> str:
+    return "answered" if kind.step is Step.RESPOND else "refined the answer"
 
 
 def _go_on(thread: Thread, answer: Response, services: Services) -> Thread | None:
@@ -188,11 +193,11 @@ def _mend(
     then = say_again(again) if again else "another model is asked" if goes_elsewhere else "it stands as it is"
     report_shortfall(thread, response, found, then, services)
     if again is None and goes_elsewhere:
-        return _replace_model(thread, response.model_name, found.record, services)
+        return _replace_model(thread, response.model_name, found.record, services, response)
     if again is None:
         return _take_partial(thread, services)
     if services.ending.is_set():  # a process that is to end has time for the call under way, not for another
-        return Result(None, "asked again elsewhere: this worker ends")
+        return Result(None, tell_failure(found.record, f"{then} elsewhere: this worker ends", response=response))
     return run_answer(thread.id, kind, services)
 
 
@@ -201,10 +206,12 @@ def _take_partial(thread: Thread, services: Services) -> Result:
     taken = fall_back(thread, services)
     if taken is None:
         return Result(None, "somebody else went on with this answer")
-    return Result(_go_on(thread, taken, services), "an answer that is not whole was taken")
+    return Result(_go_on(thread, taken, services), tell(taken, "gave an answer that is not whole, which was taken"))
 
 
-def _replace_model(thread: Thread, model: str | None, why: str, services: Services) -> Result:
+def _replace_model(
+    thread: Thread, model: str | None, why: str, services: Services, response: Response | None = None
+) -> Result:
     """Go back to select without this model."""
     failed = [*thread.failed_models, model] if model and model not in thread.failed_models else thread.failed_models
     moved = services.store.move_thread(thread, Move(Step.SELECT, {"failed_models": failed}).fields(thread))
@@ -217,15 +224,18 @@ def _replace_model(thread: Thread, model: str | None, why: str, services: Servic
             level=LogLevel.WARNING,
             model=model,
         )
-    return Result(moved, f"{model} is replaced")
+    return Result(moved, tell_failure(why, "another model is asked", response=response))
 
 
 def _stop_for_cost(thread: Thread, response: Response, why: str, services: Services) -> Result:
     taken = fall_back(thread, services)
     if taken is not None:  # it was to be asked for once more, and there is no money for that
-        return Result(_go_on(thread, taken, services), "an answer that is not whole was taken")
+        return Result(
+            _go_on(thread, taken, services), tell(taken, "gave an answer that is not whole: no money for another")
+        )
     if is_other_affordable(thread, response.model_name, services):
         release(thread, services)
         return _replace_model(thread, response.model_name, why, services)
     move = stop(StopReason.COST_LIMIT, f"{response.model_name} was not called: {why}")
-    return Result(services.store.move_thread(thread, move.fields(thread)), "the cost limit is reached")
+    told = tell_failure(why, "the cost limit is reached", response=response)
+    return Result(services.store.move_thread(thread, move.fields(thread)), told)

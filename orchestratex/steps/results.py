@@ -11,6 +11,7 @@ from orchestratex.domain.thread import Thread
 from orchestratex.errors import BrokerUnavailableError
 from orchestratex.steps.called import Called
 from orchestratex.steps.services import Services
+from orchestratex.steps.telling import tell_failure
 
 
 @dataclass(frozen=True)
@@ -28,4 +29,7 @@ def wait(step: Step, response_id: ObjectId | None, called: Called, services: Ser
             services.queue.send_later(step, called.thread.id, response_id, delay_s=called.delay_s)
         except BrokerUnavailableError:
             return Result(None, "waiting; the broker is away, reconcile will send it")
-    return Result(None, f"waiting {called.delay_s:.1f} s: {called.why}")
+    if called.has_failed:
+        return Result(None, tell_failure(called.why, f"sent again in {called.delay_s:.1f} s", response=called.response))
+    model = f"{called.response.model_name} " if called.response else ""
+    return Result(None, f"{model}waits {called.delay_s:.1f} s: {called.why}")

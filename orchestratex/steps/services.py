@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from bson import ObjectId
 
@@ -18,11 +19,13 @@ from orchestratex.faultpoints import FaultPoints, NoFaultPoints
 from orchestratex.limits.base import Limiter
 from orchestratex.limits.breaker import Breaker
 from orchestratex.providers.base import Providers
-from orchestratex.queue import Queue
 from orchestratex.settings import Settings
 from orchestratex.steps.heart import Heart
 from orchestratex.steps.journal import Journal
 from orchestratex.store.base import Store
+
+if TYPE_CHECKING:  # it brings Celery, which most commands have no use for
+    from orchestratex.queue import Queue
 
 _TOKENS_PER_CHARACTER = 0.25  # of English prose, until something is known
 _FIRST_OUTPUT_SHARE = 0.3  # of the output that a call allows, until something is known

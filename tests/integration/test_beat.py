@@ -14,7 +14,7 @@ from orchestratex.queue import CONTROL, PROBE, make_app
 from orchestratex.steps.pulse import BEAT
 from tests.cluster import Cluster, Servers, open_cluster, wait_for
 from tests.integration.test_api import open_api
-from workers.signs import FROM_BEAT
+from workers.beat import FROM_BEAT
 
 pytestmark = pytest.mark.integration
 

@@ -22,7 +22,7 @@ from tests.integration.test_api import open_api
 
 pytestmark = pytest.mark.integration
 
-QUICK = {"reconcile_s": 1}
+QUICK: dict[str, Any] = {"reconcile_s": 1}
 
 
 @pytest.fixture
@@ -45,13 +45,13 @@ def spoil(uri: str, how: str) -> None:
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", 1)
     else:
-        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        client.replicaof("127.0.0.1", 1)
     client.close()
 
 
 def mend(uri: str) -> None:
     client = redis.Redis.from_url(uri)
-    client.execute_command("REPLICAOF", "NO", "ONE")
+    client.replicaof("NO", "ONE")
     client.config_set("maxmemory", 0)
     client.close()
 

@@ -7,7 +7,8 @@ import unicodedata
 
 import pytest
 
-from orchestratex.terminal import PlainFormatter, dump_json, escape, escape_prose
+from orchestratex.loglines import TextFormatter
+from orchestratex.terminal import dump_json, escape, escape_prose
 
 HIDDEN = {
     "escape": ("\x1b[2J", "\\x1b[2J"),
@@ -111,7 +112,7 @@ def test_a_log_record_with_its_traceback_is_harmless() -> None:
     except ValueError:
         record = logging.LogRecord("a", logging.ERROR, __file__, 1, "GET %s failed", ("/\x9b2J",), sys.exc_info())
 
-    line = PlainFormatter("%(levelname)s: %(message)s").format(record)
+    line = TextFormatter("%(levelname)s: %(message)s").format(record)
 
     assert line.startswith("ERROR: GET /\\x9b2J failed\nTraceback")
     assert not any(is_hidden(char) for char in line)

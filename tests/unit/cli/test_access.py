@@ -202,11 +202,8 @@ def test_a_stack_that_starts_with_workers_forgets_which_models_were_out_of_reach
 ) -> None:
     world = World(profiles=[OWN.model_copy(update={"is_available": False})])
 
-    @contextmanager
-    def open_services(_settings: Settings) -> Iterator[object]:
-        yield world.services
-
-    monkeypatch.setattr(reach, "open_services", open_services)
+    monkeypatch.setattr(reach, "make_store", lambda _settings, **_: world.store)
+    monkeypatch.setattr(reach, "make_providers", lambda _settings: world.services.providers)
     monkeypatch.setattr(reach, "init_database", lambda _settings: [])
 
     assert reach.prepare_database(make_settings(), {})

@@ -10,12 +10,12 @@ from celery.signals import task_revoked
 
 from orchestratex.domain.log import LogEvent
 from orchestratex.domain.metrics import Metrics
-from orchestratex.steps.periodic import measure_in_turn, probe_in_turn
+from orchestratex.steps.periodic import measure_in_turn, probe_in_turn, reconcile_in_turn
 from orchestratex.steps.pulse import BEAT, CONTROL, BeatWatch
 from orchestratex.steps.reconcile import reconcile
 from tests.support import World
-from workers.beat import SCHEDULE
-from workers.signs import FROM_BEAT, note_expired, note_sender
+from workers.beat import FROM_BEAT, SCHEDULE
+from workers.signs import note_expired, note_sender
 
 
 def events(world: World) -> list[str]:
@@ -73,6 +73,20 @@ def test_one_pass_of_reconcile_is_made_at_a_time() -> None:
     assert while_held == {}
     assert after["threads sent"] == 1
     assert [ids for _, ids in world.queue.messages] == [(thread.id,)]
+
+
+def test_the_beat_asks_for_a_pass_only_where_no_clock_made_one_in_this_period() -> None:
+    world = World()
+    world.submit("What is a monad?")
+    world.queue.messages.clear()
+    reconcile(world.services)
+    world.clock.pass_time(world.services.settings.reconcile_s - 1)
+
+    soon = reconcile_in_turn(world.services)
+    world.clock.pass_time(60)  # the control workers' own clocks are gone
+    late = reconcile_in_turn(world.services)
+
+    assert (soon, late["threads sent"]) == ({}, 1)
 
 
 def test_a_pass_that_fails_gives_its_lease_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,20 @@ def test_each_name_has_its_colour_and_keeps_it() -> None:
     assert stream.getvalue() == "\x1b[36mapi | \x1b[0mx\n\x1b[33mox  | \x1b[0mx\n\x1b[36mapi | \x1b[0mx\n"
 
 
+def test_what_is_watched_is_kept_in_files_too(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    output = PrefixedOutput(stream, width=3, is_coloured=True, files=LogFiles(tmp_path))
+
+    for text in (b"first\n", b"\x1b[2Jsecond"):  # the second is a restart in the same run
+        fd = output.open("api")
+        os.write(fd, text)
+        os.close(fd)
+        output.close()
+
+    assert (tmp_path / "api.log").read_text() == "first\n\\x1b[2Jsecond\n"
+    assert "first" in stream.getvalue()
+
+
 def test_closed_terminal_does_not_stop_the_reading() -> None:
     stream = io.StringIO()
     stream.close()

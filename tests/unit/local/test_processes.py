@@ -20,7 +20,7 @@ def test_variables_have_defaults() -> None:
     commands = process_commands({}, instance="7")
 
     assert commands["sandbox"] == [sys.executable, "-m", "orchestratex", "sandbox", "--port", "8700"]
-    assert commands["worker"][:6] == [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
+    assert commands["worker"][:7] == [sys.executable, "-m", "workers", "--quiet", "-A", "workers.app", "worker"]
     assert commands["worker"][commands["worker"].index("--concurrency") + 1] == "64"
     assert commands["worker"][commands["worker"].index("--hostname") + 1] == "worker-7@%h"
     assert commands["beat"][-1] == "beat"  # no schedule file: the default one is unpickled

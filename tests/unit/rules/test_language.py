@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from orchestratex.rules.language import UNKNOWN, detect_language, fold_language
+from orchestratex.rules.language import UNKNOWN, KeptModel, detect_language, fold_language
 from orchestratex.rules.prose import read_prose
 
 LISTING = """def gcd(a, b):
@@ -164,6 +165,7 @@ def test_a_question_behind_a_long_listing_is_found() -> None:
 def test_the_model_is_loaded_at_first_use() -> None:
     program = """
 import sys
+import threading
 import workers.tasks
 from orchestratex.rules.analysis import analyse_prompt
 assert not {"py3langid", "numpy"} & set(sys.modules), "loaded with the program"
@@ -175,3 +177,31 @@ assert {"py3langid", "numpy"} <= set(sys.modules)
     ran = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
 
     assert ran.returncode == 0, ran.stderr
+
+
+def test_the_model_is_let_go_when_nobody_asks_and_loaded_again() -> None:
+    loads: list[object] = []
+    let_go = threading.Event()
+
+    class Model:
+        def __del__(self) -> None:
+            let_go.set()
+
+    def load() -> Model:
+        loads.append(None)
+        return Model()
+
+    kept = KeptModel(load, keep_s=0.05)
+
+    assert kept.get() is not None
+    assert let_go.wait(20)
+    assert not kept.is_loaded
+    assert kept.get() is not None
+    assert len(loads) == 2
+
+
+def test_the_model_stays_while_somebody_asks() -> None:
+    kept = KeptModel(object, keep_s=600)
+
+    assert kept.get() is kept.get()
+    assert kept.is_loaded
