@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bson import ObjectId
 
 from orchestratex.errors import StoreUnavailableError
 
@@ -108,7 +107,7 @@ def test_half_a_surrogate_pair_in_a_name_is_bad_input(client: Client, path: str,
     ("method", "path", "options", "status", "name"),
     [
         ("GET", "/nope", {}, 404, "no-such-path"),
-        ("GET", f"/v1/threads/{ObjectId()}", {}, 404, "not-found"),
+        ("GET", "/v1/threads/6b09f7a570e108e310891f8f", {}, 404, "not-found"),
         ("GET", "/v1/threads/x", {}, 422, "invalid-input"),
         ("DELETE", "/v1/threads", {}, 405, "method-not-allowed"),
         ("POST", "/v1/threads", {"data": "{}", "headers": {"Content-Type": "text/plain"}}, 415, "not-json"),
@@ -148,7 +147,7 @@ def test_a_store_that_is_away_is_named_by_kind(client: Client, monkeypatch: pyte
 
     monkeypatch.setattr(client.world.store, "get_thread", fail)
 
-    answer = client.get(f"/v1/threads/{ObjectId()}")
+    answer = client.get("/v1/threads/6b09f7a570e108e310891f8f")
 
     assert (answer.status_code, answer.json()["type"]) == (503, NAMES + "store-unavailable")
 
