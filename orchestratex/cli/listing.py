@@ -114,7 +114,7 @@ def _parse_status(text: str | None) -> tuple[Any, bool | None]:
 
 
 def _print(threads: list[Thread], now: datetime) -> None:
-    from orchestratex.cli.output import print_line, print_table, stdout_width
+    from orchestratex.cli.output import format_cost, print_line, print_table, stdout_width
 
     if not threads:
         print_line("no thread there")
@@ -122,6 +122,8 @@ def _print(threads: list[Thread], now: datetime) -> None:
     columns = COLUMNS if stdout_width() >= _WIDE else NARROW_COLUMNS
     rows = [_make_row(thread, now) for thread in threads]
     print_table(columns, [[row[column] for column in columns] for row in rows])
+    cost = format_cost(sum(thread.total_cost_nanos for thread in threads))
+    print_line(f"{len(threads)} thread{'' if len(threads) == 1 else 's'} shown, {cost} in all")
 
 
 def _make_row(thread: Thread, now: datetime) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestratex.cli.output import format_cost
 from orchestratex.domain.base import ThreadStatus
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.ages import describe_age, parse_age
@@ -52,8 +53,17 @@ def test_threads_are_found_again(
 
     wanted = [str(threads[name].id) for name in found]
     assert [each["thread_id"] for each in json.loads(as_json.out)] == wanted
-    assert [line.split()[0] for line in plain.out.splitlines()[1:]] == wanted
+    assert [line.split()[0] for line in plain.out.splitlines()[1:-1]] == wanted
     assert plain.code == 0
+
+
+def test_a_list_ends_with_what_its_threads_cost(run: Run, world: World, threads: dict[str, Thread]) -> None:
+    spent = world.store.get_thread(threads["done"].id).total_cost_nanos
+
+    last = run("list", "--user", "ann").out.splitlines()[-1]
+
+    assert last == f"1 thread shown, {format_cost(spent)} in all"
+    assert spent > 0
 
 
 def test_a_list_says_how_long_each_thread_has_stood(run: Run, threads: dict[str, Thread]) -> None:
