@@ -25,7 +25,7 @@ from orchestratex.queue import FAN_OUT, TASKS, MemoryQueue
 from orchestratex.sandbox.brain import reply
 from orchestratex.settings import Settings
 from orchestratex.steps.services import Services
-from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, submit
+from orchestratex.steps.submit import SessionRequest, ThreadRequest, open_session, parse_request, submit
 from orchestratex.store.memory import MemoryStore
 from orchestratex.store.migrations import shipped_profiles
 
@@ -95,7 +95,7 @@ class World:
             SessionRequest.model_validate({k: v for k, v in options.items() if k in session_fields}), self.services
         )
         rest = {k: v for k, v in options.items() if k not in session_fields}
-        return submit(session.id, [ThreadRequest.model_validate({"prompt": prompt, **rest})], self.services)[0]
+        return submit(session.id, [parse_request(ThreadRequest, {"prompt": prompt, **rest})], self.services)[0]
 
     def solve(self, prompt: str, **options: object) -> Thread:
         """Submit a prompt and work until nothing is left to do."""

@@ -46,7 +46,7 @@ def _require_number(value: Any) -> Any:
     return value
 
 
-_MOST_UNKNOWN: Final = 8  # fields that a caller made up and that are told
+_MOST_UNKNOWN: Final = 20  # fields that a caller made up and that are told
 
 
 def _require_truth(value: Any) -> Any:

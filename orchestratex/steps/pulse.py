@@ -79,11 +79,13 @@ class BeatWatch:
         if is_missing and self._was_missing is None and self._clock() - self._started_at < _GRACE_S:
             return
         text = _describe(BEAT, age_s) if is_missing else "the beat is back"
+        is_news = is_missing is not self._was_missing and services.store.set_alarm(BEAT, is_missing)
+        if is_news:
+            self._record(text, services, is_missing=is_missing)  # which says it in the log, too
         if is_missing and self._clock() - self._warned_at >= _WARN_EVERY_S:
             self._warned_at = self._clock()
-            _log.warning("%s", text)
-        if is_missing is not self._was_missing and services.store.set_alarm(BEAT, is_missing):
-            self._record(text, services, is_missing=is_missing)
+            if not is_news:
+                _log.warning("%s", text)
         self._was_missing = is_missing
 
     def _record(self, text: str, services: Services, *, is_missing: bool) -> None:

@@ -30,6 +30,7 @@ def make_store(error: Exception) -> MongoStore:
         WriteConcernError("operation was interrupted", 11602),
         OperationFailure("not primary", 10107),
         OperationFailure("Authentication failed.", 18),
+        OperationFailure("not authorized on nowhere to execute command", 13),
         BulkWriteError({"writeErrors": [{"code": 11602}]}),
         BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 91}]}),
     ],
@@ -43,7 +44,7 @@ def test_a_change_of_the_primary_is_an_outage(error: Exception) -> None:
     "error",
     [
         WriteError("document failed validation", 121),
-        OperationFailure("unauthorized", 13),
+        OperationFailure("no such command", 59),
         BulkWriteError({"writeErrors": [{"code": 121}]}),
     ],
 )

@@ -61,7 +61,7 @@ def test_one_readable_evaluator_is_no_whole_panel() -> None:
     for view in (http, cli):
         assert view["score_note"] == "1 of 7 evaluations"
         assert (view["evaluations_received"], view["evaluations_asked"]) == (1, 7)
-        assert view["score_confidence"] == score.confidence
+        assert view["score_confidence"] == pytest.approx(score.confidence, abs=0.005)
     assert http["progress"]["evaluations"] == cli["evaluations"] == ["1 of 7 evaluations"]
     weighed = next(e for e in world.store.logs_of(thread.id) if e.event_type == "panel_weighed")
     ended = next(e for e in world.store.logs_of(thread.id) if e.event_type == "thread_completed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ print(*sys.modules)
 
 def load(command: str) -> set[str]:
     line = [sys.executable, "-c", LISTS_MODULES, command]
-    ran = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    there = {**os.environ, "ORCHESTRATEX_REDIS_URL": "redis://127.0.0.1:1/0"}
+    ran = subprocess.run(line, cwd=ROOT, env=there, capture_output=True, text=True, check=True, timeout=120)
     return {module.partition(".")[0] if "orchestratex" not in module else module for module in ran.stdout.split()}
 
 
