@@ -8,7 +8,6 @@ import sys
 from typing import Final
 
 import uvicorn
-from uvicorn.main import STARTUP_FAILURE
 
 from orchestratex.api.access import AccessLog
 from orchestratex.api.app import create_app
@@ -22,6 +21,7 @@ from orchestratex.ticking import SlowTickingServer
 from orchestratex.variables import find_missing
 
 _GRACE_S: Final = 10  # requests take milliseconds
+_NOT_STARTED: Final = 3  # uvicorn's own exit code for it
 _PATIENCE_S: Final = 5.0  # a caller waits no longer for a database that is away
 
 
@@ -61,7 +61,7 @@ def _serve(config: uvicorn.Config) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
-        sys.exit(STARTUP_FAILURE)
+        sys.exit(_NOT_STARTED)
 
 
 def require_loopback(host: str) -> None:

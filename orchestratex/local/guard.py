@@ -10,7 +10,6 @@ again.
 
 from __future__ import annotations
 
-import _signal as signal  # what `signal` is made of
 import os
 import select
 import sys
@@ -18,7 +17,10 @@ import time
 
 TYPE_CHECKING = False  # `typing` would have to be loaded for its own
 if TYPE_CHECKING:
+    import signal
     from types import FrameType
+else:
+    import _signal as signal  # what `signal` is made of
 
 PARENT_FD = 0
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
