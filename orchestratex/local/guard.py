@@ -4,8 +4,7 @@
 
 Standard input is a pipe whose other end only the parent holds. Its end of file is the parent's death, kill -9 included,
 on every Unix. The guard needs little of the standard library, so that it starts in some 20 ms and stays small: each
-process of a stack has one. `contextlib`, `ctypes` and `signal` (for its enumerations) would make it half as large
-again.
+process of a stack has one. `contextlib`, `ctypes` and `signal` (for its enumerations) would make it a third larger.
 """
 
 from __future__ import annotations
