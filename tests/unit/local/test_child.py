@@ -155,7 +155,7 @@ def test_parents_death_ends_the_tree(code: str, wait_for: WaitFor) -> None:
 
 
 def test_guard_stays_small() -> None:
-    program = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*sys.modules)"
+    program = "import os, sys; exec(open(sys.argv[1]).read(), {'__name__': 'guard'}); print(*sys.modules)"
     needed = [sys.executable, "-I", "-S", "-c", program, os.devnull]
     line = [*needed[:-1], str(GUARD)]
     loaded, bare = (set(subprocess.check_output(each, text=True, timeout=60).split()) for each in (line, needed))
