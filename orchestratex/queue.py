@@ -108,6 +108,8 @@ class CeleryQueue:
         self._app = app
         self._later = _Later()
         self._in_background = in_background
+        self._counter: Any = None  # a connection, to count with
+        self._counting = threading.Lock()
 
     def send_step(self, step: Step, thread_id: ObjectId) -> None:
         """See Queue."""
@@ -135,17 +137,15 @@ class CeleryQueue:
     def length(self) -> int:
         """See Queue."""
         try:
-            with self._app.connection_for_read() as connection:
-                channel = connection.channel()
-                # declared as the workers do, not passively: kombu looks for the queue without the prefix of its key, so
-                # it finds none in Redis, and RabbitMQ closes the channel that asks for a missing one
-                queues = (self._app.amqp.queues[name](channel) for name in QUEUES)
-                return sum(int(queue.queue_declare().message_count) for queue in queues)
+            with self._counting:
+                return self._count_again() if self._counter is None else self._count_or_again()
         except self._errors as error:
             raise BrokerUnavailableError(f"the broker at {self.address} does not answer: {error}") from error
 
     def close(self) -> None:
         """See Queue."""
+        with self._counting:
+            self._drop_counter()
         self._app.close()
 
     def ping(self) -> None:
@@ -156,6 +156,41 @@ class CeleryQueue:
                 self._require_writable(connection)
         except self._errors as error:
             raise BrokerUnavailableError(f"the broker at {self.address} does not answer: {error}") from error
+
+    def _count_or_again(self) -> int:
+        """Count over the connection that is kept; it may have died since."""
+        try:
+            return self._count(self._counter)
+        except self._errors:
+            return self._count_again()
+
+    def _count_again(self) -> int:
+        """Count over a new connection. Of Redis it is kept: connecting is more work than counting, and reconcile counts
+        in each pass. One to RabbitMQ would need its heartbeats.
+        """
+        self._drop_counter()
+        connection = self._app.connection_for_read()
+        try:
+            length = self._count(connection)
+        except BaseException:
+            connection.release()
+            raise
+        if connection.transport.driver_type == "redis":
+            self._counter = connection
+        else:
+            connection.release()
+        return length
+
+    def _count(self, connection: Any) -> int:
+        # declared as the workers do, not passively: kombu looks for the queue without the prefix of its key, so
+        # it finds none in Redis, and RabbitMQ closes the channel that asks for a missing one
+        queues = (self._app.amqp.queues[name](connection.default_channel) for name in QUEUES)
+        return sum(int(queue.queue_declare().message_count) for queue in queues)
+
+    def _drop_counter(self) -> None:
+        if self._counter is not None:
+            self._counter.release()
+            self._counter = None
 
     @property
     def address(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from typing import Final
 
 import uvicorn
@@ -15,9 +17,11 @@ from orchestratex.bootstrap import make_queue, make_services
 from orchestratex.browsers import is_loopback
 from orchestratex.errors import InputError
 from orchestratex.settings import Settings
+from orchestratex.ticking import SlowTickingServer
 from orchestratex.variables import find_missing
 
 _GRACE_S: Final = 10  # requests take milliseconds
+_NOT_STARTED: Final = 3  # uvicorn's own exit code for it
 _PATIENCE_S: Final = 5.0  # a caller waits no longer for a database that is away
 
 
@@ -32,7 +36,7 @@ def run(settings: Settings) -> None:
     services = make_services(settings, queue=make_queue(settings, in_background=True), patience_s=_PATIENCE_S)
     try:
         quieten()
-        uvicorn.run(
+        config = uvicorn.Config(
             AccessLog(create_app(services)),
             http=make_protocol(limits),
             ws="none",
@@ -46,8 +50,18 @@ def run(settings: Settings) -> None:
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
+        _serve(config)
     finally:
         services.close()
+
+
+def _serve(config: uvicorn.Config) -> None:
+    """As `uvicorn.run` does: an interrupt is an end in order, a server that did not start is none."""
+    server = SlowTickingServer(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(_NOT_STARTED)
 
 
 def require_loopback(host: str) -> None:

@@ -4,21 +4,22 @@
 
 Standard input is a pipe whose other end only the parent holds. Its end of file is the parent's death, kill -9 included,
 on every Unix. The guard needs little of the standard library, so that it starts in some 20 ms and stays small: each
-process of a stack has one.
+process of a stack has one. `contextlib`, `ctypes` and `signal` (for its enumerations) would make it a third larger.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
-import resource
 import select
-import signal
 import sys
 import time
-from collections.abc import Callable
-from types import FrameType
+
+TYPE_CHECKING = False  # `typing` would have to be loaded for its own
+if TYPE_CHECKING:
+    import signal
+    from types import FrameType
+else:
+    import _signal as signal  # what `signal` is made of
 
 PARENT_FD = 0
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -38,24 +39,21 @@ def main(arguments: list[str]) -> int:
 
 def start(command: list[str]) -> int:
     """Fork and run the command in a process group of its own; returns its pid. What cannot run ends with 126."""
-    bond = make_bond()
+    guard_pid = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
-            become(command, bond)
+            become(command, guard_pid)
         finally:
             os._exit(126)
-    with contextlib.suppress(OSError):  # the child does so, too: whoever comes first
-        os.setpgid(pid, pid)
+    lead_group(pid)  # the child does so, too: whoever comes first
     return pid
 
 
-def become(command: list[str], bond: Callable[[], None] | None) -> None:
+def become(command: list[str], guard_pid: int) -> None:
     """Turn this forked process into the command; what it inherits of us is its outputs."""
-    with contextlib.suppress(OSError):
-        os.setpgid(0, 0)
-    if bond is not None:
-        bond()
+    lead_group(0)
+    bond(guard_pid)
     signal.set_wakeup_fd(-1)
     for signum in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):  # Python's own settings are not the command's
         signal.signal(signum, signal.SIG_DFL)
@@ -105,35 +103,46 @@ def forward_signals(child: int) -> None:
     """Hand a request to stop to the command's main process alone: Celery stops its own children in order."""
 
     def forward(signum: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it has ended, and its end is about to be seen
+        try:
             os.kill(child, signum)
+        except ProcessLookupError:  # it has ended, and its end is about to be seen
+            return
 
     for signum in FORWARDED:
         signal.signal(signum, forward)
 
 
-def make_bond() -> Callable[[], None] | None:
-    """Return what a Linux child does before exec to die with a killed guard; other systems have no such call."""
+def bond(guard_pid: int) -> None:
+    """Let a Linux child die with a killed guard; other systems have no such call."""
     if sys.platform != "linux":
-        return None
-    libc, guard_pid = ctypes.CDLL(None), os.getpid()
+        return
+    import ctypes  # here, in the child: its memory goes with exec
 
-    def bond() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guard_pid:
-            os._exit(1)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != guard_pid:
+        os._exit(1)
 
-    return bond
+
+def lead_group(pid: int) -> None:
+    """Make a process the leader of a group of its own, if it is not yet."""
+    try:
+        os.setpgid(pid, pid)
+    except OSError:
+        return
 
 
 def kill_group(group: int) -> None:
     """Kill what is left of the process group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM when only zombies are left
+    try:
         os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # macOS: EPERM when only zombies are left
+        return
 
 
 def die_by(signum: int) -> int:
     """End by the signal that ended the command, so that the parent sees its true exit code; no second core dump."""
+    import resource  # at the very end
+
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if signum != signal.SIGKILL:
         signal.signal(signum, signal.SIG_DFL)

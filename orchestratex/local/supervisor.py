@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from orchestratex.local.child import Child, Command, start_child
 from orchestratex.local.output import Output
 
-LOOK_S = 0.1
+LOOK_S = 0.5
 
 
 @dataclass(frozen=True)

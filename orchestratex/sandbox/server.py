@@ -16,6 +16,7 @@ import uvicorn
 from orchestratex.sandbox.app import Sandbox, create_app
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.sandbox.state import State
+from orchestratex.ticking import SlowTickingServer
 
 _BACKLOG: Final = 2048
 _OPEN_FILES: Final = 16_384  # a thousand waiting calls need more than the usual 1,024
@@ -55,7 +56,7 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
 
-class _Speaking(_Server):
+class _Speaking(SlowTickingServer):
     """A server that prints its address when it is ready."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

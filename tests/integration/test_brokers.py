@@ -10,12 +10,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from bson import ObjectId
+from redis import Redis
 
 from orchestratex.bootstrap import make_queue
 from orchestratex.domain.base import Step, ThreadStatus
 from orchestratex.errors import BrokerUnavailableError, LimiterUnavailableError
 from orchestratex.limits.shared import RedisLimiter, connect
+from orchestratex.local.binaries import find_binary
+from orchestratex.local.output import LogFiles
 from orchestratex.local.ports import LOOPBACK
+from orchestratex.local.redis_server import start_redis
 from orchestratex.sandbox.config import SandboxConfig
 from orchestratex.settings import Settings
 from tests.cluster import Servers, open_cluster, wait_for
@@ -112,6 +116,49 @@ def test_the_length_is_what_waits_in_all_queues(servers: Servers, broker: dict[s
     queue.close()
 
     assert (before, after) == (0, 4)
+
+
+def test_counting_keeps_its_connection_and_goes_on_after_redis_was_started_again(tmp_path: Path) -> None:
+    binary, logs = find_binary("valkey-server"), LogFiles(tmp_path)
+    service = start_redis(binary, tmp_path / "redis", logs=logs)
+    try:
+        queue = make_queue(Settings.model_validate({"redis_url": service.uri}))
+        assert queue.length() == 0
+        made = count_connections(service.uri)
+        assert queue.length() == 0
+        assert count_connections(service.uri) == made + 1  # ours, to ask
+
+        service.child.stop(10)
+        with pytest.raises(BrokerUnavailableError):
+            queue.length()
+        service = start_redis(binary, tmp_path / "redis", service.port, logs=logs)
+
+        assert queue.length() == 0
+        queue.close()
+    finally:
+        service.child.stop(10)
+
+
+def test_counting_goes_on_over_a_connection_that_has_died_meanwhile(tmp_path: Path) -> None:
+    binary, logs = find_binary("valkey-server"), LogFiles(tmp_path)
+    service = start_redis(binary, tmp_path / "redis", logs=logs)
+    try:
+        queue = make_queue(Settings.model_validate({"redis_url": service.uri}))
+        queue.length()
+        service.child.stop(10)
+        service = start_redis(binary, tmp_path / "redis", service.port, logs=logs)
+
+        assert queue.length() == 0
+        queue.close()
+    finally:
+        service.child.stop(10)
+
+
+def count_connections(uri: str) -> int:
+    """How many were ever made."""
+    with Redis.from_url(uri) as redis:
+        info: Any = redis.info("stats")
+    return int(info["total_connections_received"])
 
 
 def test_threads_survive_rabbitmq_killed_and_started_again_under_load(servers: Servers, tmp_path: Path) -> None:

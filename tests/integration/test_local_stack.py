@@ -155,6 +155,17 @@ def test_servers_run_within_the_block_and_no_process_is_left_after_it(home: Path
     assert read_state(home) is None
 
 
+def test_servers_look_around_seldom(tmp_path: Path) -> None:
+    mongod = start_mongod(find_binary("mongod"), tmp_path / "mongodb", logs=LogFiles(tmp_path))
+    try:
+        line = " ".join(mongod.command.argv)
+    finally:
+        mongod.child.stop(10)
+
+    assert "diagnosticDataCollectionEnabled=false" in line
+    assert "--journalCommitInterval 500" in line
+
+
 def test_transactions_are_real(home: Path) -> None:
     with open_stack(home) as stack, connect(stack) as client:
         client.ox.create_collection("things")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestratex.local.child import Child, Command, guard_line, start_child
+from orchestratex.local.child import GUARD, Child, Command, guard_line, start_child
 from orchestratex.local.pids import session_pids
 
 FAMILY = """
@@ -152,6 +152,15 @@ def test_parents_death_ends_the_tree(code: str, wait_for: WaitFor) -> None:
         guard.stdin.close()  # all that a guard sees of a parent's kill -9
 
         wait_for(lambda: guard.poll() is not None and session_pids(guard.pid) == [])
+
+
+def test_guard_stays_small() -> None:
+    program = "import os, sys; exec(open(sys.argv[1]).read(), {'__name__': 'guard'}); print(*sys.modules)"
+    needed = [sys.executable, "-I", "-S", "-c", program, os.devnull]
+    line = [*needed[:-1], str(GUARD)]
+    loaded, bare = (set(subprocess.check_output(each, text=True, timeout=60).split()) for each in (line, needed))
+
+    assert loaded - bare <= {"__future__", "_signal", "select", "time"}  # each process of a stack has one
 
 
 def test_missing_program_is_named(start: Start, tmp_path: Path, log: Path) -> None:
