@@ -247,8 +247,8 @@ def test_a_validator_accepts_whole_runs_and_shipped_profiles(mongo_store: MongoS
 
 
 ADDED_LATER = {  # documents of older versions lack them, and must still be changed
-    "user_sessions": {"is_cancelling", "excess_nanos", "unheld"},
-    "ai_model_profiles": {"capabilities", "prices", "refusals", "served_version", "stated"},
+    "user_sessions": {"is_cancelling", "excess_nanos", "unheld", "purged_threads", "purged_nanos"},
+    "ai_model_profiles": {"capabilities", "out_of_reach", "prices", "refusals", "served_version", "stated"},
     "conversation_threads": {
         "quorum_deadline",
         "deadline_at",
@@ -259,8 +259,13 @@ ADDED_LATER = {  # documents of older versions lack them, and must still be chan
         "is_final_partial",
         "panel_size",
         "stopped_in",
+        "reference",
+        "metadata",
+        "is_simulated",
     },
     "model_responses": {
+        "waits_for",
+        "is_simulated",
         "prompt_time",
         "retried_for",
         "is_quarantined",
