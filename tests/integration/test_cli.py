@@ -133,7 +133,7 @@ def test_ctrl_c_leaves_the_thread_in_the_store(shell: Shell) -> None:
         assert line, "the command ended early"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    hint = next(line for line in err.splitlines() if "orchestratex show" in line)
+    hint = next(line for line in err.splitlines() if "orchestratex retry" in line)
 
     code, out, _ = shell.run("show", hint.split()[-1], "--json")
 
