@@ -50,7 +50,7 @@ def list_threads(
     if json:
         print_json([view_listed(thread, now) for thread in threads])
     else:
-        _print(threads, now)
+        _print(threads, now, is_cut=len(found) > limit)
     if len(found) > limit:
         from orchestratex.cli.output import say
 
@@ -113,7 +113,7 @@ def _parse_status(text: str | None) -> tuple[Any, bool | None]:
     raise InputError("--status", f"must be one of {', '.join(['running', 'queued', 'ended', *ThreadStatus])}")
 
 
-def _print(threads: list[Thread], now: datetime) -> None:
+def _print(threads: list[Thread], now: datetime, *, is_cut: bool) -> None:
     from orchestratex.cli.output import format_cost, print_line, print_table, stdout_width
 
     if not threads:
@@ -122,8 +122,9 @@ def _print(threads: list[Thread], now: datetime) -> None:
     columns = COLUMNS if stdout_width() >= _WIDE else NARROW_COLUMNS
     rows = [_make_row(thread, now) for thread in threads]
     print_table(columns, [[row[column] for column in columns] for row in rows])
+    count = f"{len(threads)} thread{'' if len(threads) == 1 else 's'}"
     cost = format_cost(sum(thread.total_cost_nanos for thread in threads))
-    print_line(f"{len(threads)} thread{'' if len(threads) == 1 else 's'} shown, {cost} in all")
+    print_line(f"the newest {count}, {cost} so far" if is_cut else f"{count}, {cost} in all")
 
 
 def _make_row(thread: Thread, now: datetime) -> dict[str, Any]:

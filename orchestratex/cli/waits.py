@@ -23,7 +23,7 @@ class WaitWatch:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._health = HealthWatch(services)
+        self._health = HealthWatch(services, starts_with_us=False)
 
     def find(self, snapshot: Snapshot) -> Waiting | None:
         """What a thread waits for; None when it has ended or somebody is at it."""

@@ -51,12 +51,17 @@ class Health:
 
 
 class HealthWatch:
-    """Looks at every part, each on a thread of its own, so that one that hangs holds up nobody."""
+    """Looks at every part, each on a thread of its own, so that one that hangs holds up nobody.
 
-    def __init__(self, services: Services, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Where the others start with this process (`starts_with_us`), it allows for that while it is young.
+    """
+
+    def __init__(
+        self, services: Services, *, clock: Callable[[], float] = time.monotonic, starts_with_us: bool = True
+    ) -> None:
         self._services = services
         self._clock = clock
-        self._started_at = clock()
+        self._started_at = clock() if starts_with_us else float("-inf")
         self._broker = _Look(lambda: services.queue.ping())
         self._limits = _Look(lambda: services.limiter.ping())
         self._recalling = threading.Lock()

@@ -32,7 +32,7 @@ class Waiting:
 
     def tell(self, now: datetime) -> str:
         """Both, for people."""
-        return f"{self.why}, for {describe_time(self.seconds(now))}"
+        return f"for {describe_time(self.seconds(now))}: {self.why}"
 
 
 def find_waiting(

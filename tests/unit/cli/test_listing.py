@@ -62,7 +62,7 @@ def test_a_list_ends_with_what_its_threads_cost(run: Run, world: World, threads:
 
     last = run("list", "--user", "ann").out.splitlines()[-1]
 
-    assert last == f"1 thread shown, {format_cost(spent)} in all"
+    assert last == f"1 thread, {format_cost(spent)} in all"
     assert spent > 0
 
 
@@ -77,7 +77,10 @@ def test_a_list_says_how_long_each_thread_has_stood(run: Run, threads: dict[str,
 
 
 def test_a_list_that_is_cut_short_says_so(run: Run, threads: dict[str, Thread]) -> None:
-    assert "There are more" in run("list", "--limit", "1").err
+    cut = run("list", "--limit", "1")
+
+    assert "There are more" in cut.err
+    assert cut.out.splitlines()[-1].startswith("the newest 1 thread, ")
     assert run("list", "--limit", "2").err == ""
 
 

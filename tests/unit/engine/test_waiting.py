@@ -60,7 +60,7 @@ def test_whoever_should_do_something_is_named(due_step: str, part: str) -> None:
     waiting = find(make_thread(due_step=due_step), health=Health({part: "it is away", "beat": "no"}, refuses=False))
 
     assert waiting == Waiting("nothing works on it: it is away", NOW, is_silent=True)
-    assert waiting.tell(LATER) == "nothing works on it: it is away, for 1 min"
+    assert waiting.tell(LATER) == "for 1 min: nothing works on it: it is away"
 
 
 def test_who_is_not_needed_is_not_blamed() -> None:
@@ -92,7 +92,7 @@ def test_a_call_that_waits_for_a_seat_says_so() -> None:
     waiting = find(make_thread(due_step="evaluate"), call)
 
     assert waiting is not None
-    assert waiting.tell(LATER) == "left's call waits its turn: left takes no more than 1 at once, for 40 s"
+    assert waiting.tell(LATER) == "for 40 s: left's call waits its turn: left takes no more than 1 at once"
 
 
 def test_evaluations_that_wait_for_the_same_are_told_once() -> None:
