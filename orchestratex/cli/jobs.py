@@ -13,7 +13,7 @@ from orchestratex.domain.base import SessionStatus
 from orchestratex.domain.session import Session
 from orchestratex.domain.thread import Thread
 from orchestratex.errors import InputError
-from orchestratex.steps.retry import retry
+from orchestratex.steps.retry import has_ended_well, retry
 from orchestratex.steps.services import Services
 from orchestratex.steps.submit import (
     SessionRequest,
@@ -87,7 +87,10 @@ class Job:
 
 
 class Resumption:
-    """Takes an ended thread up again, once, however often it is asked to; one that still runs is waited for."""
+    """Takes an ended thread up again, once, however often it is asked to.
+
+    One that still runs is waited for; one that ended well, as it may while its command is interrupted, is shown.
+    """
 
     def __init__(self, thread_id: ObjectId) -> None:
         self._thread_id = thread_id
@@ -96,11 +99,11 @@ class Resumption:
         self.is_left_alone = True  # until it is known who works on it
 
     def submit(self, services: Services) -> None:
-        """Resume the thread. Raises NotFoundError, and InputError for one that ended well."""
+        """Resume the thread. Raises NotFoundError."""
         if self.threads:
             return
         thread = services.store.get_thread(self._thread_id)
-        if not thread.is_ended:
+        if not thread.is_ended or has_ended_well(thread):
             self.threads = [thread]
             return
         self._is_session_ended = services.store.get_session(thread.session_id).status is not SessionStatus.ACTIVE

@@ -106,7 +106,7 @@ def say_left(job: Job | Resumption) -> None:
 
     for thread in job.threads:
         if job.is_left_alone:
-            say(f"Left as it is. {ALONE}")
+            say(f"Left as it is, or ended by what was under way. {ALONE}")
             say(f"Go on with: orchestratex retry {thread.id}")
         else:
             say(f"Left to the workers that go on with it; look with: orchestratex show {thread.id}")

@@ -59,10 +59,15 @@ def retry(thread_id: ObjectId, services: Services) -> Thread:
     return moved
 
 
+def has_ended_well(thread: Thread) -> bool:
+    """Whether there is nothing to take up again: it has what it was to bring."""
+    return thread.is_ended and thread.stop_reason not in _RESUMABLE
+
+
 def _require_resumable(thread: Thread) -> None:
     if not thread.is_ended:
         raise ConflictError("thread_id", f"{thread.id} still runs ({thread.thread_status.value}): nothing to resume")
-    if thread.stop_reason not in _RESUMABLE:
+    if has_ended_well(thread):
         reason = thread.stop_reason.value if thread.stop_reason else "nothing"
         raise ConflictError("thread_id", f"{thread.id} ended well ({reason}): nothing to resume")
 
