@@ -81,6 +81,8 @@ def _enqueue(job: Job, settings: Settings, *, is_json: bool) -> None:
                 print_json({"thread_id": str(thread.id), "session_id": str(thread.session_id)}, is_line=True)
             else:
                 print_line(str(thread.id))
+        if not is_json:
+            say(f"In one session; when they have ended: orchestratex results {job.threads[0].session_id}")
 
 
 def _follow(job: Job, reached: Reached, *, is_silent: bool) -> list[Thread]:

@@ -136,7 +136,7 @@ class Supervisor:
         with self._lock:
             run.child.finish()  # children that outlived it hold its port and its files
             run.is_running, run.exit_code, run.pause_s, run.due_at = False, code, pause_s, now + pause_s
-        self.on_event(f"{run.command.name} died with exit code {code}; started again in {pause_s:g} s")
+        self.on_event(f"{run.command.name} died with exit code {code}; starts again in {pause_s:g} s")
 
     def _start_again(self, run: _Run) -> None:
         try:

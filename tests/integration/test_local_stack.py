@@ -282,7 +282,7 @@ def test_server_that_dies_is_started_again_on_its_port(home: Path) -> None:
         write_durably(stack, "b")  # the driver waits for the new primary
         assert read_keys(stack) == {"a", "b"}
         assert stack.environment["ORCHESTRATEX_MONGODB_URI"] == uri
-        assert "mongodb died with exit code -9; started again in 1 s" in events
+        assert "mongodb died with exit code -9; starts again in 1 s" in events
         wait_for(lambda: read_state(home) != state)  # the file names the new process
 
 

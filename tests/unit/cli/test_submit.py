@@ -152,6 +152,7 @@ def test_without_waiting_the_ids_are_printed(
     monkeypatch.setattr(world, "run", lambda: None)
 
     ran = run("submit", write_lines(file, '{"prompt": "one"}', '{"prompt": "two"}'), "--no-wait")
+    assert "orchestratex results " in ran.err
 
     assert ran.out.split() == [str(thread.id) for thread in world.store._all(Thread)]
     assert len(world.queue.messages) == 2

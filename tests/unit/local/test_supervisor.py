@@ -60,7 +60,7 @@ def test_dead_command_is_started_again_and_says_so(
     status = supervisor.statuses()[0]
     assert (status.name, status.is_running, status.exit_code) == ("worker", True, -9)
     assert status.pid != first_pid
-    assert events == ["worker died with exit code -9; started again in 0.05 s"]
+    assert events == ["worker died with exit code -9; starts again in 0.05 s"]
 
 
 def test_command_that_keeps_dying_is_started_more_and_more_seldom(
