@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -129,17 +130,18 @@ def test_unreachable_services_are_named(shell: Shell) -> None:
 def test_ctrl_c_leaves_the_thread_in_the_store(shell: Shell) -> None:
     process = shell.start("solve", "Why is the sky blue?", "--max-iterations", "10")
     assert process.stderr
-    while "responding" not in (line := process.stderr.readline()):
+    while not re.search("responding|evaluating", line := process.stderr.readline()):
         assert line, "the command ended early"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    hint = next(line for line in err.splitlines() if "orchestratex retry" in line)
+    hint = next((line for line in err.splitlines() if "orchestratex retry" in line), "")
+    assert hint, err
 
     code, out, _ = shell.run("show", hint.split()[-1], "--json")
 
     assert process.returncode == 130
     assert code == 0
-    assert json.loads(out)["final_response"] is None
+    assert json.loads(out)["status"] != "failed"  # what was under way when it was interrupted may have ended it
 
 
 def test_a_file_of_prompts(shell: Shell, tmp_path: Path) -> None:
