@@ -15,6 +15,7 @@ import uvicorn
 
 from orchestratex.api.access import AccessLog
 from orchestratex.api.app import create_app
+from tests.cluster import wait_for
 from tests.support import World
 
 
@@ -45,6 +46,7 @@ def test_each_request_is_a_line_with_its_status_and_time(address: str, caplog: p
     requests.get(f"{address}/v1/threads/nothing?user_id=anna", timeout=10)
     requests.get(f"{address}/v1/metrics", headers={"Host": "evil.example"}, timeout=10)
 
+    wait_for(lambda: len(requests_in(caplog)) == 3, timeout_s=10, what="the lines, written after the answers")
     told = requests_in(caplog)
     assert [(each["method"], each["path"]) for each in told] == [
         ("POST", "/v1/threads"),
@@ -72,5 +74,5 @@ def test_a_long_path_is_cut(address: str, caplog: pytest.LogCaptureFixture) -> N
 
     requests.get(f"{address}/{'x' * 3000}", timeout=10)
 
-    (told,) = requests_in(caplog)
+    (told,) = wait_for(lambda: requests_in(caplog), timeout_s=10, what="the line, written after the answer")
     assert len(told["said"]) < 300

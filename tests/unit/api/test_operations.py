@@ -222,7 +222,7 @@ def test_in_the_image_it_may_serve_what_the_container_publishes(monkeypatch: pyt
     for name, value in re.findall(r"(ORCHESTRATEX_\w+)=(\S+)", image):
         monkeypatch.setenv(name, value)
     served: list[str] = []
-    monkeypatch.setattr("orchestratex.api.server.uvicorn.run", lambda _, *, host, **__: served.append(host))
+    monkeypatch.setattr("orchestratex.api.server._serve", lambda config: served.append(config.host))
 
     run(Settings(mongodb_uri="mongodb://127.0.0.1:1", redis_url="redis://127.0.0.1:1"))
 

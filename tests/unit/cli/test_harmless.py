@@ -108,7 +108,6 @@ REFUSED = [
     ("purge", "--session", "{evil}"),
     ("purge", "--before", "{evil}"),
     ("retry", "{evil}"),
-    ("retry", "{id}"),
     ("solve", "a", "--max-iterations", "{evil}"),
     ("solve", "a", "--session", "{evil}"),
     ("solve", "a", "--prefer", "{evil}"),
