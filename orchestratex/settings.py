@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -264,6 +265,11 @@ def _find_secrets_problem(directory: str) -> str | None:
     except OSError as error:
         return f"{error.filename or directory} cannot be read: {error.strerror}"
     return None
+
+
+def environment() -> Mapping[str, str]:
+    """The variables of this process, for who looks at their names."""
+    return os.environ
 
 
 @lru_cache(maxsize=1)

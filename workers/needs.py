@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from celery.signals import beat_init, celeryd_init
 
 from orchestratex.errors import NoModelError, StoreUnavailableError
-from orchestratex.settings import Settings
+from orchestratex.settings import Settings, environment
 from orchestratex.variables import find_missing, find_misspelt
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ def _name_broker(settings: Settings) -> Sequence[str]:
 
 
 def _check(wanted: Sequence[str], settings: Settings) -> None:
-    for line in find_misspelt(os.environ):
+    for line in find_misspelt(environment()):
         print(f"warning: {line}", file=sys.stderr)
-    missing = find_missing(wanted, os.environ, settings)
+    missing = find_missing(wanted, environment(), settings)
     if missing:
         raise SystemExit(f"error: {missing}")

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from orchestratex.domain.inputs import describe_problem, shorten
+from orchestratex.domain.inputs import MOST_MISTAKES, describe_problem, shorten
 from orchestratex.errors import (
     BrokerUnavailableError,
     CapacityError,
@@ -31,7 +31,7 @@ from orchestratex.errors import (
 )
 from orchestratex.steps.lookup import name_id
 from orchestratex.steps.services import Services
-from orchestratex.steps.submit import MOST_MISTAKES, find_mistakes
+from orchestratex.steps.submit import find_mistakes
 
 MEDIA_TYPE: Final = "application/problem+json"
 SECURITY_HEADERS: Final = {  # nothing of ours is to be framed, guessed at, kept by a browser, or told to other sites

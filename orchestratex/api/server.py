@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from typing import Final
 
@@ -16,7 +15,7 @@ from orchestratex.api.seldom import quieten
 from orchestratex.bootstrap import make_queue, make_services
 from orchestratex.browsers import is_loopback
 from orchestratex.errors import InputError
-from orchestratex.settings import Settings
+from orchestratex.settings import Settings, environment
 from orchestratex.ticking import SlowTickingServer
 from orchestratex.variables import find_missing
 
@@ -29,7 +28,7 @@ def run(settings: Settings) -> None:
     """Serve until interrupted. Raises InputError for an address that others could reach, and without services."""
     if not settings.api_in_container:
         require_loopback(settings.api_host)
-    missing = find_missing(("mongodb_uri", "redis_url"), os.environ, settings)
+    missing = find_missing(("mongodb_uri", "redis_url"), environment(), settings)
     if missing:
         raise InputError("environment", missing)
     limits = ConnectionLimits.within(allow_open_files())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -37,9 +36,10 @@ def read_settings() -> Settings:
 @lru_cache(maxsize=1)
 def _tell_misspelt() -> None:
     from orchestratex.cli.output import say
+    from orchestratex.settings import environment
     from orchestratex.variables import find_misspelt
 
-    for line in find_misspelt(os.environ):
+    for line in find_misspelt(environment()):
         say(f"warning: {line}")
 
 

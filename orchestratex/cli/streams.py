@@ -14,7 +14,7 @@ _HANDLER: Final = "orchestratex.plain"
 def settle_streams() -> None:
     """From here on what a stream's encoding lacks is written as an escape like \\u4e2d: nothing is lost, nothing fails.
 
-    A few signs have a plain form instead, such as -> for an arrow. JSON is printed with its own escapes: see is_plain.
+    A few signs have a plain form instead, such as -> for an arrow. JSON has escapes of its own.
     """
     codecs.register_error(_HANDLER, _write_plainly)
     for stream in (sys.stdout, sys.stderr):

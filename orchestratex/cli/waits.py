@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from orchestratex.cli.snapshot import Snapshot
-from orchestratex.steps.health import HealthWatch
+from orchestratex.steps.health import Health, HealthWatch
 from orchestratex.steps.services import Services
 from orchestratex.steps.waiting import Waiting, describe_time, find_waiting
 
@@ -41,7 +41,7 @@ class WaitWatch:
         """What may keep threads of which nothing more is known."""
         return self._look().describe_stop() or _NO_REASON
 
-    def _look(self) -> Any:
+    def _look(self) -> Health:
         return self._health.recall(max_age_s=_RECENT_S, patience_s=_LOOK_S)
 
 

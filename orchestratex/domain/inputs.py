@@ -46,7 +46,7 @@ def _require_number(value: Any) -> Any:
     return value
 
 
-_MOST_UNKNOWN: Final = 20  # fields that a caller made up and that are told
+MOST_MISTAKES: Final = 20  # that are told at once
 
 
 def _require_truth(value: Any) -> Any:
@@ -146,7 +146,7 @@ class Strict(BaseModel):
     def _keep_few_unknown(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        rest = set([name for name in data if name not in cls.model_fields][_MOST_UNKNOWN:])
+        rest = set([name for name in data if name not in cls.model_fields][MOST_MISTAKES:])
         return {name: value for name, value in data.items() if name not in rest} if rest else data
 
 

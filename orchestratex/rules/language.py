@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import functools
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any, Final
 
 from orchestratex.rules.prose import read_prose
@@ -36,14 +34,14 @@ _ONE: Final = {"nb": "no", "nn": "no", _NO_LANGUAGE: UNKNOWN}  # Norwegian is on
 def detect_language(prompt: str) -> str:
     """Return the ISO 639-1 code of the language that a prompt asks in, "und" where none is likelier than not.
 
-    Code in the prompt decides nothing. The first call in a minute loads the model: about half a second and 90 MB, which
-    is why only a process that analyses prompts may call it.
+    Code in the prompt decides nothing. The first call loads the model: about half a second and 90 MB, which is why only
+    a process that analyses prompts may call it.
     """
     prose = read_prose(prompt, limit=SAMPLE_CHARS)
     if not any(char.isalpha() for char in prose):
         return UNKNOWN
     shares: defaultdict[str, float] = defaultdict(float)
-    for label, share in _MODEL.get().rank(prose):
+    for label, share in _load_model().rank(prose):
         if len(label) == _CODE_LENGTH or label == _NO_LANGUAGE:
             shares[fold_language(label)] += share * _PRIORS.get(label, _LEAST_PRIOR)
     likeliest = max(shares, key=shares.__getitem__)
@@ -56,45 +54,19 @@ def fold_language(code: str) -> str:
     return _ONE.get(language, language)
 
 
-class KeptModel:
-    """The model while it is in use: who has asked nothing for `keep_s` seconds holds none of its 75 MB.
-
-    Loading it again takes half a second.
-    """
-
-    def __init__(self, load: Callable[[], Any], *, keep_s: float) -> None:
-        self._load = load
-        self._keep_s = keep_s
-        self._lock = threading.Condition()
-        self._model: Any = None
-        self._used_at = 0.0
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether it takes memory now."""
-        return self._model is not None
-
-    def get(self) -> Any:
-        """The model, loaded where it is not."""
-        with self._lock:
-            self._used_at = time.monotonic()
-            if self._model is None:
-                self._model = self._load()
-                threading.Thread(target=self._let_go, name="language-model", daemon=True).start()
-            return self._model
-
-    def _let_go(self) -> None:
-        with self._lock:
-            while (left_s := self._used_at + self._keep_s - time.monotonic()) > 0:
-                self._lock.wait(left_s)
-            self._model = None
+def forget_model() -> None:
+    """Let go of the model's 75 MB; the next prompt loads it again."""
+    _load_model.cache_clear()
 
 
+def is_model_loaded() -> bool:
+    """Whether it takes memory now."""
+    return _load_model.cache_info().currsize > 0
+
+
+@functools.cache
 def _load_model() -> Any:
     """The model: a constant, but too large to be loaded with the module."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # brings numpy
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
-_MODEL: Final = KeptModel(_load_model, keep_s=60)

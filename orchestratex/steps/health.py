@@ -51,7 +51,7 @@ class Health:
 
 
 class HealthWatch:
-    """Looks at every part, each on a thread of its own, so that one that hangs holds up nobody.
+    """Looks at every part. The broker and the limits are asked on threads of their own: one that hangs holds up nobody.
 
     Where the others start with this process (`starts_with_us`), it allows for that while it is young.
     """

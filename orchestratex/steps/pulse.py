@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def describe_missing(services: Services) -> dict[str, str]:
-    """Whoever of the beat, the control workers and the callers gave no sign for three periods.
+    """Whoever of the beat, the control workers and the workers that call models gave no sign for three periods.
 
     By name: for how long, and what to do. Raises StoreUnavailableError.
     """
@@ -55,7 +55,7 @@ def _sign_of(queue: str) -> str:
 
 
 def _describe_unserved(ages: dict[str, float | None]) -> str:
-    """Of all queues that callers take from, or of some, which."""
+    """Of all queues whose workers call models; of some of them, with their names."""
     known = [age_s for age_s in ages.values() if age_s is not None]
     text = _describe(WORKERS, min(known) if len(known) == len(ages) else None)
     return text if len(ages) == len(CALL_QUEUES) else f"of {', '.join(ages)}: {text}"

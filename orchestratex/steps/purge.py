@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from bson import ObjectId
 
@@ -14,7 +14,6 @@ from orchestratex.domain.criticism import CriticismResponse
 from orchestratex.domain.response import Response
 from orchestratex.domain.selection import Selection
 from orchestratex.domain.session import Session
-from orchestratex.domain.sums import Sums
 from orchestratex.domain.thread import Thread
 from orchestratex.rules.rollup import Rollup
 from orchestratex.steps.rolling import BEGINNING
@@ -27,6 +26,7 @@ _BATCH: Final = 200  # threads read at once
 _LOGS_AT_ONCE: Final = 5000
 _RUN: Final = timedelta(seconds=60)  # after it upkeep leaves the rest to its next turn; tasks are ended after 200 s
 _HOUR: Final = timedelta(hours=1)
+_Whole = TypeVar("_Whole", Thread, Session)
 
 
 @dataclass(frozen=True)
@@ -89,31 +89,47 @@ def _close_hours(before: datetime, services: Services) -> None:
 
 
 def _purge_threads(scope: Scope, services: Services, until: datetime | None) -> tuple[int, int]:
-    store, done = services.store, 0
-    left: set[ObjectId] = set()
-    while found := store.purgeable_threads(scope, without=left, limit=_BATCH):
-        closed = store.rollup_state().closed_until or BEGINNING
-        for thread in found:
-            if until is not None and services.clock() >= until:
-                return done, len(left)
-            is_gone = not _is_owing(thread, store) and store.purge_thread(thread, _sum_thread(thread, closed, store))
-            done += is_gone
-            left |= set() if is_gone else {thread.id}
-    return done, len(left)
+    store = services.store
+
+    def find(left: set[ObjectId]) -> list[Thread]:
+        return store.purgeable_threads(scope, without=left, limit=_BATCH)
+
+    def delete(thread: Thread, closed: datetime) -> bool:
+        return not _is_owing(thread, store) and store.purge_thread(thread, _sum_thread(thread, closed, store))
+
+    return _purge_each(find, delete, services, until)
 
 
 def _purge_sessions(scope: Scope, services: Services, until: datetime | None) -> int:
-    store, done = services.store, 0
-    left: set[ObjectId] = set()
-    while found := store.purgeable_sessions(scope, without=left, limit=_BATCH):
-        closed = store.rollup_state().closed_until or BEGINNING
-        for session in found:
+    store = services.store
+
+    def find(left: set[ObjectId]) -> list[Session]:
+        return store.purgeable_sessions(scope, without=left, limit=_BATCH)
+
+    def delete(session: Session, closed: datetime) -> bool:
+        return store.purge_session(session, _sum_session(session, closed))
+
+    return _purge_each(find, delete, services, until)[0]
+
+
+def _purge_each(
+    find: Callable[[set[ObjectId]], list[_Whole]],
+    delete: Callable[[_Whole, datetime], bool],
+    services: Services,
+    until: datetime | None,
+) -> tuple[int, int]:
+    """How many were deleted, and how many were found that have to stay for now; hours before `closed` need no sums."""
+    done, left = 0, set[ObjectId]()
+    while found := find(left):
+        closed = services.store.rollup_state().closed_until or BEGINNING
+        for each in found:
             if until is not None and services.clock() >= until:
-                return done
-            is_gone = store.purge_session(session, _sum_session(session, closed))
-            done += is_gone
-            left |= set() if is_gone else {session.id}
-    return done
+                return done, len(left)
+            if delete(each, closed):
+                done += 1
+            else:
+                left.add(each.id)
+    return done, len(left)
 
 
 def _purge_logs(before: datetime, services: Services, until: datetime) -> int:
@@ -137,27 +153,22 @@ def _sum_thread(thread: Thread, closed: datetime, store: Store) -> list[Remainde
     if thread.completed_at is None or start_hour(thread.completed_at) < closed:
         return []
     responses = list(store.scan_of(Response, [thread.id]))
+    selections = list(store.scan_of(Selection, [thread.id]))
+    criticisms = list(store.scan_of(CriticismResponse, [thread.id]))
     rating = store.ratings_of([thread.session_id]).get(thread.session_id)
     hours = {start_hour(thread.completed_at), *(start_hour(each.timestamp) for each in responses)}
-    return [
-        Remainder(hour=hour, sums=_sum_hour(hour, thread, rating, responses, store))
-        for hour in sorted(hours)
-        if hour >= closed
-    ]
-
-
-def _sum_hour(
-    hour: datetime, thread: Thread, rating: float | None, responses: Iterable[Response], store: Store
-) -> Sums:
-    rollup = Rollup(hour, hour + _HOUR)
-    rollup.add_thread(thread, rating)
-    for response in responses:
-        rollup.add_response(response)
-    for selection in store.scan_of(Selection, [thread.id]):
-        rollup.add_selection(selection)
-    for criticism in store.scan_of(CriticismResponse, [thread.id]):
-        rollup.add_criticism(criticism)
-    return rollup.result()
+    remainders = []
+    for hour in sorted(each for each in hours if each >= closed):
+        rollup = Rollup(hour, hour + _HOUR)
+        rollup.add_thread(thread, rating)
+        for response in responses:
+            rollup.add_response(response)
+        for selection in selections:
+            rollup.add_selection(selection)
+        for criticism in criticisms:
+            rollup.add_criticism(criticism)
+        remainders.append(Remainder(hour=hour, sums=rollup.result()))
+    return remainders
 
 
 def _sum_session(session: Session, closed: datetime) -> list[Remainder]:

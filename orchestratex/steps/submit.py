@@ -20,6 +20,7 @@ from orchestratex.domain.base import (
     to_nanos,
 )
 from orchestratex.domain.inputs import (
+    MOST_MISTAKES,
     CostLimit,
     DeadlineS,
     Iterations,
@@ -45,7 +46,6 @@ from orchestratex.steps.pool import check_pool, list_names
 from orchestratex.steps.services import Services
 
 _log = logging.getLogger(__name__)
-MOST_MISTAKES = 20  # that are told at once
 _Check = Callable[[], None]
 
 

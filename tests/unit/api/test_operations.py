@@ -14,6 +14,7 @@ from orchestratex.errors import InputError, StoreUnavailableError
 from orchestratex.settings import Settings
 from orchestratex.steps.measure import measure
 from orchestratex.steps.reconcile import reconcile
+from orchestratex.ticking import SlowTickingServer
 
 if TYPE_CHECKING:
     from tests.unit.api.conftest import Client
@@ -222,7 +223,12 @@ def test_in_the_image_it_may_serve_what_the_container_publishes(monkeypatch: pyt
     for name, value in re.findall(r"(ORCHESTRATEX_\w+)=(\S+)", image):
         monkeypatch.setenv(name, value)
     served: list[str] = []
-    monkeypatch.setattr("orchestratex.api.server._serve", lambda config: served.append(config.host))
+
+    def serve(server: SlowTickingServer) -> None:
+        served.append(server.config.host)
+        server.started = True
+
+    monkeypatch.setattr(SlowTickingServer, "run", serve)
 
     run(Settings(mongodb_uri="mongodb://127.0.0.1:1", redis_url="redis://127.0.0.1:1"))
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
-from orchestratex.rules.language import UNKNOWN, KeptModel, detect_language, fold_language
+from orchestratex.rules.language import UNKNOWN, detect_language, fold_language, forget_model, is_model_loaded
 from orchestratex.rules.prose import read_prose
 
 LISTING = """def gcd(a, b):
@@ -179,29 +178,13 @@ assert {"py3langid", "numpy"} <= set(sys.modules)
     assert ran.returncode == 0, ran.stderr
 
 
-def test_the_model_is_let_go_when_nobody_asks_and_loaded_again() -> None:
-    loads: list[object] = []
-    let_go = threading.Event()
+def test_a_model_that_was_let_go_is_loaded_again() -> None:
+    detect_language("Warum ist der Himmel blau?")
+    was_loaded = is_model_loaded()
 
-    class Model:
-        def __del__(self) -> None:
-            let_go.set()
+    forget_model()
 
-    def load() -> Model:
-        loads.append(None)
-        return Model()
-
-    kept = KeptModel(load, keep_s=0.05)
-
-    assert kept.get() is not None
-    assert let_go.wait(20)
-    assert not kept.is_loaded
-    assert kept.get() is not None
-    assert len(loads) == 2
-
-
-def test_the_model_stays_while_somebody_asks() -> None:
-    kept = KeptModel(object, keep_s=600)
-
-    assert kept.get() is kept.get()
-    assert kept.is_loaded
+    assert was_loaded
+    assert not is_model_loaded()
+    assert detect_language("Warum ist der Himmel blau?") == "de"
+    assert is_model_loaded()
